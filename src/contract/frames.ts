@@ -1,0 +1,246 @@
+/**
+ * The frames that the platform and a runtime inside a sandbox exchange over one byte channel (file descriptor 3).
+ *
+ * Many invocations share one channel, each as a stream. Both sides open streams: the platform opens even ones (an
+ * invocation of the function), the runtime odd ones (a call that the function makes). After `open`, the caller's side
+ * sends the request body, the other side answers with `head` and the answer's body, and either may `reset`.
+ *
+ *   0        4      5       6        8        12
+ *   ├────────┼──────┼───────┼────────┼────────┼───────────────┐
+ *   │ length │ type │ flags │ 0      │ stream │ payload       │   all numbers little-endian; length is the payload's
+ *   └────────┴──────┴───────┴────────┴────────┴───────────────┘
+ *   `open` and `head` payloads: │ u32 length of the JSON head │ JSON head │ body bytes, if any │
+ *
+ * Invariants:
+ *   F1. A payload is at most {@link PAYLOAD_BYTES_MAX}; a larger length ends the channel (PROTOCOL_BROKEN).
+ *   F2. Body bytes inside `open` and `head` are free; `data` bytes need credit: a side has {@link CREDIT_BYTES} per
+ *       stream and direction to start with and gets more by `credit`. So neither side ever holds more than that.
+ *   F3. A side ends its direction once: with the END flag on `open`/`head`/`data`, or by `reset`, which ends both.
+ *   F4. After `reset`, both sides forget the stream; the runtime answers a `reset` of the platform with its own
+ *       `reset`, which tells the platform that the code has let go (a runtime that does not is hung, and killed).
+ */
+import { PlatformError } from './errors.ts'
+
+/** The version of this protocol; `hello` carries it, and the platform refuses a runtime of another. */
+export const FRAMES_VERSION = 1
+
+export const FrameType = {
+  /** runtime → platform: the runtime has started and has no function yet. JSON {@link HelloFrame}. */
+  hello: 1,
+  /** platform → runtime: become an instance of this revision. JSON {@link InitFrame}. */
+  init: 2,
+  /** runtime → platform: the code is loaded. JSON {@link InitedFrame}. */
+  inited: 3,
+  /** runtime → platform: it could not be loaded. JSON PlatformErrorBody. The runtime exits. */
+  initFailed: 4,
+  /** runtime → platform: one log entry of the stream's invocation (0: of none). Payload: u8 level, then text. */
+  log: 5,
+  /** platform → runtime: no more invocations will come; exit when the open ones have ended. */
+  stop: 6,
+  /** either: begins a stream. JSON {@link OpenHead}, then body bytes. */
+  open: 16,
+  /** either: the answer begins. JSON {@link AnswerHead}, then body bytes. */
+  head: 17,
+  /** either: body bytes. With END the last ones (possibly none). */
+  data: 18,
+  /** either: the stream failed or is no longer wanted. JSON PlatformErrorBody, or empty for a confirmation (F4). */
+  reset: 19,
+  /** either: the receiver has consumed bytes. Payload: u32 bytes. */
+  credit: 20,
+  /** runtime → platform: this invocation waits (for I/O, a timer, a call) and does not compute: more may be handed over. */
+  waiting: 21,
+  /** runtime → platform, just before its END: what the invocation used. Payload: u32 cpu µs, u32 peak memory KB. */
+  usage: 22,
+} as const
+export type FrameType = (typeof FrameType)[keyof typeof FrameType]
+
+export const FrameFlag = {
+  /** No more body bytes come in this direction. */
+  end: 1,
+} as const
+
+export const HEADER_BYTES = 12
+/** 1 MB: sixteen times the inline bound, so that a chunk of any stream that Node or Python hands us fits. */
+export const PAYLOAD_BYTES_MAX = 1024 * 1024
+/** What travels with an invocation at most (design: control and data are split). Larger bodies are streamed. */
+export const INLINE_BYTES_MAX = 64 * 1024
+/** Four chunks of 64 KB: enough to keep a local socket busy while a credit frame travels back. */
+export const CREDIT_BYTES = 256 * 1024
+
+export const LogLevel = { debug: 0, info: 1, warn: 2, error: 3, stdout: 4, stderr: 5 } as const
+export type LogLevelName = keyof typeof LogLevel
+
+export interface HelloFrame {
+  readonly protocol: number
+  readonly runtime: 'node' | 'python' | 'command' | 'http'
+  readonly version: string
+  readonly pid: number
+}
+
+export interface InitFrame {
+  readonly namespace: string
+  readonly function: string
+  readonly revision: number
+  readonly instance: string
+  /** Path below /app of the file to load or run. */
+  readonly entry: string
+  /** The name of the handler, when the user gave one; otherwise the runtime recognises it by its shape. */
+  readonly handler?: string
+  /** Arguments for kinds `command` and `http`. */
+  readonly args?: readonly string[]
+  /** Variables and secrets, already decrypted. */
+  readonly environment: Readonly<Record<string, string>>
+  readonly concurrency: number
+  readonly memoryMb: number
+}
+
+export interface InitedFrame {
+  /** The handler shape found. */
+  readonly shape: 'fetch' | 'main' | 'handler' | 'command' | 'http'
+  /** µs from receiving `init` to having the handler. */
+  readonly initUs: number
+}
+
+export interface OpenHead {
+  /** `http`: method, path and headers are a request's. `event`: the body is a JSON value for the handler. */
+  readonly k: 'http' | 'event'
+  /** Invocation id (platform → runtime). */
+  readonly i?: string
+  /** Method and path with query, seen from the function's own root. */
+  readonly m?: string
+  readonly u?: string
+  /** Raw headers: name, value, name, value, … Names in lower case. */
+  readonly h?: readonly string[]
+  /** When it must have ended, epoch ms. */
+  readonly d?: number
+  /** W3C traceparent. */
+  readonly t?: string
+  /** Attempt, from 1, of an asynchronous invocation. */
+  readonly n?: number
+  /** runtime → platform: the function to call (`name` or `namespace/name`), and the stream of the calling invocation. */
+  readonly f?: string
+  readonly c?: number
+  /** runtime → platform: accept and answer at once (202 with the invocation's id), run later. */
+  readonly a?: boolean
+}
+
+export interface AnswerHead {
+  /** HTTP status. */
+  readonly s: number
+  /** Raw headers, names in lower case. */
+  readonly h: readonly string[]
+}
+
+export interface Frame {
+  readonly type: number
+  readonly flags: number
+  readonly stream: number
+  /** A view of the received chunk: valid until the handler returns, copy what is kept. */
+  readonly payload: Buffer
+}
+
+/** One frame with these payload bytes. */
+export function encodeFrame(type: FrameType, flags: number, stream: number, payload: Uint8Array | string = ''): Buffer {
+  const length = typeof payload === 'string' ? Buffer.byteLength(payload) : payload.byteLength
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
+  writeHeader(frame, length, type, flags, stream)
+  if (typeof payload === 'string') frame.write(payload, HEADER_BYTES)
+  else frame.set(payload, HEADER_BYTES)
+  return frame
+}
+
+/** `open` or `head`: a JSON head and body bytes in one frame. */
+export function encodeHeadFrame(
+  type: typeof FrameType.open | typeof FrameType.head,
+  flags: number,
+  stream: number,
+  head: string,
+  body: Uint8Array | string | undefined,
+): Buffer {
+  const headLength = Buffer.byteLength(head)
+  const bodyLength = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
+  const length = 4 + headLength + bodyLength
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
+  writeHeader(frame, length, type, flags, stream)
+  frame.writeUInt32LE(headLength, HEADER_BYTES)
+  frame.write(head, HEADER_BYTES + 4)
+  if (typeof body === 'string') frame.write(body, HEADER_BYTES + 4 + headLength)
+  else if (body !== undefined) frame.set(body, HEADER_BYTES + 4 + headLength)
+  return frame
+}
+
+/** The two parts of an `open` or `head` payload. @throws PROTOCOL_BROKEN when the head does not fit or is not JSON. */
+export function splitHead<Head>(payload: Buffer): { readonly head: Head; readonly body: Buffer } {
+  if (payload.length < 4) throw broken(`a head frame of ${payload.length} bytes has no length`)
+  const headLength = payload.readUInt32LE(0)
+  if (headLength > payload.length - 4) throw broken(`a head of ${headLength} bytes in ${payload.length - 4}`)
+  return { head: parseJson<Head>(payload.toString('utf8', 4, 4 + headLength)), body: payload.subarray(4 + headLength) }
+}
+
+export function parseJson<Value>(text: string): Value {
+  try {
+    return JSON.parse(text) as Value
+  } catch (cause) {
+    throw broken('a frame does not carry the JSON it must', cause)
+  }
+}
+
+/**
+ * Cuts a stream of chunks into frames, calling back for each. Keeps at most one incomplete frame.
+ * @throws PROTOCOL_BROKEN on a length over the bound (F1); the decoder is then of no further use.
+ */
+export class FrameDecoder {
+  readonly #onFrame: (type: number, flags: number, stream: number, payload: Buffer) => void
+  /** Chunks of an incomplete frame, joined only when it is complete: a large frame is copied once, not per chunk. */
+  #parts: Buffer[] = []
+  #partsBytes = 0
+  #neededBytes = HEADER_BYTES
+
+  constructor(onFrame: (type: number, flags: number, stream: number, payload: Buffer) => void) {
+    this.#onFrame = onFrame
+  }
+
+  push(chunk: Buffer): void {
+    if (this.#partsBytes > 0) {
+      this.#parts.push(chunk)
+      this.#partsBytes += chunk.length
+      if (this.#partsBytes < this.#neededBytes) return
+      chunk = Buffer.concat(this.#parts)
+      this.#parts = []
+      this.#partsBytes = 0
+      this.#neededBytes = HEADER_BYTES
+    }
+    let offset = 0
+    while (chunk.length - offset >= HEADER_BYTES) {
+      const length = chunk.readUInt32LE(offset)
+      if (length > PAYLOAD_BYTES_MAX) throw broken(`a frame of ${length} bytes, at most ${PAYLOAD_BYTES_MAX} are allowed`)
+      const end = offset + HEADER_BYTES + length
+      if (end > chunk.length) {
+        this.#neededBytes = HEADER_BYTES + length
+        break
+      }
+      this.#onFrame(chunk[offset + 4]!, chunk[offset + 5]!, chunk.readUInt32LE(offset + 8), chunk.subarray(offset + HEADER_BYTES, end))
+      offset = end
+    }
+    if (offset < chunk.length) {
+      // A copy: the chunk may be a reused read buffer, and a small rest must not pin a large one.
+      const rest = Buffer.from(chunk.subarray(offset))
+      this.#parts = [rest]
+      this.#partsBytes = rest.length
+    }
+  }
+}
+
+function writeHeader(frame: Buffer, length: number, type: number, flags: number, stream: number): void {
+  if (length > PAYLOAD_BYTES_MAX) throw broken(`a frame of ${length} bytes, at most ${PAYLOAD_BYTES_MAX} are allowed`)
+  frame.writeUInt32LE(length, 0)
+  frame[4] = type
+  frame[5] = flags
+  frame[6] = 0
+  frame[7] = 0
+  frame.writeUInt32LE(stream, 8)
+}
+
+function broken(what: string, cause?: unknown): PlatformError {
+  return new PlatformError('PROTOCOL_BROKEN', `The frame protocol was broken: ${what}.`, { cause })
+}

@@ -1,0 +1,53 @@
+/**
+ * What is kept of every invocation: how it ended, how it started, and where its time and bytes went.
+ *
+ * Phases follow the life of an invocation (thesis 3.2.1): queue (buffered by the activator), placement (choosing a
+ * worker), sandbox (starting or specialising one), init (loading the code), run (the handler, until the last byte).
+ */
+import type { PlatformErrorBody } from './errors.ts'
+
+export type StartKind = 'cold' | 'snapshot' | 'warm' | 'none'
+export type InvocationOrigin = 'http' | 'api' | 'call' | 'async'
+
+export interface InvocationRecord {
+  readonly id: string
+  readonly namespace: string
+  readonly function: string
+  readonly revision: number
+  readonly origin: InvocationOrigin
+  /** The invocation that called this one, if a function did. */
+  readonly parent?: string
+  readonly traceparent: string
+  readonly attempt: number
+  readonly startedAtMs: number
+  /** `ok`: the handler answered (with whatever status). Otherwise error says what happened. */
+  readonly outcome: 'ok' | 'error'
+  readonly status: number
+  readonly error?: PlatformErrorBody
+  readonly start: StartKind
+  readonly instance: string
+  readonly totalUs: number
+  readonly queueUs: number
+  readonly placementUs: number
+  readonly sandboxUs: number
+  readonly initUs: number
+  readonly runUs: number
+  readonly cpuUs: number
+  readonly memoryPeakMb: number
+  readonly memoryLimitMb: number
+  /** Run time × memory limit, in GB·ms: what is billed. */
+  readonly gbMs: number
+  /** In the currency of the configured prices. */
+  readonly cost: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  readonly logLines: number
+}
+
+/** One line that a function printed. */
+export interface LogLine {
+  readonly atMs: number
+  readonly invocation: string
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'stdout' | 'stderr'
+  readonly text: string
+}
