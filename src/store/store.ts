@@ -82,6 +82,8 @@ export interface Store {
   enqueue(queue: string, items: readonly QueueItem[]): Promise<void>
   /** Takes up to `limit` due items for `leaseMs`. */
   claim(queue: string, options: { readonly limit: number; readonly leaseMs: number; readonly nowMs: number }): Promise<ClaimedItem[]>
+  /** Prolongs claims that are still held; ids that are not are passed over. */
+  renew(queue: string, ids: readonly string[], options: { readonly leaseMs: number; readonly nowMs: number }): Promise<void>
   /** Done: they leave the queue. */
   complete(queue: string, ids: readonly string[]): Promise<void>
   /** Back into the queue, due then. */

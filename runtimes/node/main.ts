@@ -1,0 +1,32 @@
+/**
+ * The runtime of kind `node`: runs inside the sandbox, one process per instance.
+ *
+ *   node main.ts                                     speaks frames on descriptor 3 (contract/frames.ts)
+ *   node main.ts --make-compile-cache ENTRY DIR      loads /app/ENTRY once and keeps V8's compiled code in DIR
+ *
+ * It starts without a function (a stem cell), says hello as early as it can, and only then, while it waits for a
+ * function, loads what most functions need. The code's directory is /app, or SKEP_APP_DIR where there is no sandbox.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { Host } from './host.ts'
+import type { Invocation } from './invocation.ts'
+import { NodeInstance } from './node-instance.ts'
+import { Output } from './output.ts'
+import { installLightGlobals } from './web/install.ts'
+
+const root = process.env['SKEP_APP_DIR'] ?? '/app'
+
+if (process.argv[2] === '--make-compile-cache') {
+  const { makeCompileCache } = await import('./compile-cache.ts')
+  await makeCompileCache(root, process.argv[3] ?? '', process.argv[4] ?? '')
+} else start()
+
+function start(): void {
+  const host = new Host()
+  const context = new AsyncLocalStorage<Invocation>()
+  const output = new Output(host.channel, () => context.getStore()?.stream ?? 0)
+  output.install()
+  installLightGlobals()
+  host.serve(new NodeInstance(host, output, context, root))
+  host.hello('node')
+}

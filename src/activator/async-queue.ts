@@ -1,0 +1,335 @@
+/**
+ * Asynchronous invocations: accepted only when durably queued, then run until they succeed or are given up.
+ *
+ * Source: OpenWhisk's non-blocking invocations and OpenFaaS's queue worker, and what their users miss: retries with
+ * backoff, dead letters with redrive, idempotency keys, callbacks. The store's queue holds the work; this holds none
+ * that a crash could lose.
+ *
+ * Invariants:
+ *   A1. `accept` resolves only after the store has made the item durable.
+ *   A2. An item leaves the queue only after its result is durable (at least once; `attempt` tells the function).
+ *   A3. At most `inFlightMax` run at a time, so that waiting work stays in the store and not in memory.
+ */
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import type { Clock, Timer } from '#base/clock.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { Revision } from '#contract/function-config.ts'
+import type { InvocationIds } from '#contract/ids.ts'
+import { acceptedAtMs } from '#contract/ids.ts'
+import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
+import type { Blobs } from '#store/blobs.ts'
+import type { ClaimedItem, Store } from '#store/store.ts'
+import { CollectingSink } from './collecting-sink.ts'
+import type { CollectedAnswer } from './collecting-sink.ts'
+import { afterFailure } from './retry-decision.ts'
+
+export const ASYNC_QUEUE = 'async'
+export const RESULTS_JOURNAL = 'results'
+const IDEMPOTENCY = 'idempotency'
+
+/** Larger bodies lie in the blobs and only their digest in the queue: an item is at most 64 KB. */
+const ITEM_BODY_BYTES_MAX = 32 * 1024
+const BODY_BYTES_MAX = 1024 ** 4
+
+export interface AsyncQueueConfig {
+  /** Most asynchronous invocations running at once. */
+  readonly inFlightMax: number
+  /** How long a claim holds without being renewed, ms: after a crash the work runs again when it ends. */
+  readonly leaseMs: number
+  /** How often the queue is looked at when nothing tells of new work, ms. */
+  readonly pollMs: number
+}
+
+export const asyncQueueDefaults: AsyncQueueConfig = { inFlightMax: 256, leaseMs: 30_000, pollMs: 200 }
+
+/** An accepted invocation as it lies in the queue. */
+interface QueuedInvocation {
+  readonly namespace: string
+  readonly function: string
+  readonly kind: 'http' | 'event'
+  readonly method: string
+  readonly path: string
+  readonly headers: readonly string[]
+  /** Base64. */
+  readonly body?: string
+  /** Digest of a body too large for the queue. */
+  readonly blob?: string
+  readonly traceparent?: string
+  readonly callback?: string
+}
+
+/** What an asynchronous invocation answered, kept for its caller to fetch. */
+export interface AsyncResult {
+  readonly id: string
+  readonly namespace: string
+  readonly status: number
+  readonly headers: readonly string[]
+  readonly body?: string
+  readonly blob?: string
+  readonly error?: unknown
+}
+
+export interface AcceptOptions {
+  readonly namespace: string
+  readonly function: string
+  readonly request: InvocationRequest
+  /** W3C context that came in, if any. */
+  readonly traceparent?: string | undefined
+  /** The same key gives the same invocation: it runs once however often it is sent. */
+  readonly idempotencyKey?: string
+  /** URL that gets the result as a POST, or `function:<name>`. */
+  readonly callback?: string
+}
+
+export interface AsyncQueueOptions {
+  readonly store: Store
+  readonly blobs: Blobs
+  readonly clock: Clock
+  readonly ids: InvocationIds
+  readonly random: () => number
+  readonly config: AsyncQueueConfig
+  readonly resolve: (namespace: string, name: string) => Revision | undefined
+  /** Runs one invocation; `ended` is called exactly once. */
+  readonly run: (options: {
+    readonly id: string
+    readonly revision: Revision
+    readonly request: InvocationRequest
+    readonly sink: CollectingSink
+    readonly traceparent: string | undefined
+    readonly attempt: number
+    readonly ended: (invocation: Invocation) => void
+  }) => void
+  readonly callBack: (target: string, result: AsyncResult) => Promise<void>
+  readonly warn: (message: string, error: unknown) => void
+}
+
+export class AsyncQueue {
+  readonly #options: AsyncQueueOptions
+  readonly #running = new Map<string, ClaimedItem>()
+  #completed: string[] = []
+  #claiming = false
+  #completing = false
+  #timer: Timer | undefined
+  #renewTimer: Timer | undefined
+  #state: 'open' | 'closed' = 'open'
+
+  constructor(options: AsyncQueueOptions) {
+    this.#options = options
+  }
+
+  /** Begins to run what is queued, from before a restart too. */
+  start(): void {
+    this.#renewLater()
+    this.#wake()
+  }
+
+  get runningCount(): number {
+    return this.#running.size
+  }
+
+  /** @returns the invocation's id. @throws STORE_FULL, STORE_FAILED; then nothing was accepted. */
+  async accept(options: AcceptOptions): Promise<string> {
+    const { store, ids, clock } = this.#options
+    const id = options.idempotencyKey === undefined ? ids.next() : await this.#idFor(options, options.idempotencyKey)
+    const { request } = options
+    const item: QueuedInvocation = {
+      namespace: options.namespace,
+      function: options.function,
+      kind: request.kind,
+      method: request.method,
+      path: request.path,
+      headers: request.headers,
+      ...(await this.#bodyOf(request.body)),
+      ...(options.traceparent !== undefined && { traceparent: options.traceparent }),
+      ...(options.callback !== undefined && { callback: options.callback }),
+    }
+    await store.enqueue(ASYNC_QUEUE, [{ id, payload: JSON.stringify(item), dueAtMs: clock.epochMs() }])
+    this.#wake()
+    return id
+  }
+
+  /** The result of a finished invocation, for as long as results are kept. */
+  async result(id: string): Promise<AsyncResult | undefined> {
+    const atMs = acceptedAtMs(id)
+    for await (const { row } of this.#options.store.read(RESULTS_JOURNAL, { fromMs: atMs, untilMs: atMs + 1, order: 'newest-first' })) {
+      const result = JSON.parse(row) as AsyncResult
+      if (result.id === id) return result
+    }
+    return undefined
+  }
+
+  async close(): Promise<void> {
+    this.#state = 'closed'
+    this.#timer?.cancel()
+    this.#renewTimer?.cancel()
+    await this.#completeBatch()
+  }
+
+  async #idFor(options: AcceptOptions, key: string): Promise<string> {
+    const { store, ids } = this.#options
+    const digest = createHash('sha256').update(JSON.stringify([options.namespace, options.function, key])).digest('hex')
+    const known = await store.get<{ id: string }>(IDEMPOTENCY, digest)
+    if (known !== undefined) return known.value.id
+    const id = ids.next()
+    try {
+      await store.put(IDEMPOTENCY, digest, { id }, { ifRevision: 0 })
+      return id
+    } catch (thrown) {
+      if (!(thrown instanceof PlatformError) || thrown.code !== 'CONFLICT') throw thrown
+      // Another caller with the same key was first; enqueuing its id again is a no-op.
+      return (await store.get<{ id: string }>(IDEMPOTENCY, digest))!.value.id
+    }
+  }
+
+  async #bodyOf(body: InvocationRequest['body']): Promise<{ body?: string; blob?: string }> {
+    if (body === undefined) return {}
+    if (!(body instanceof Uint8Array)) return { blob: (await this.#options.blobs.put(body, { bytesMax: BODY_BYTES_MAX })).digest }
+    if (body.length <= ITEM_BODY_BYTES_MAX) return { body: body.toString('base64') }
+    return { blob: (await this.#options.blobs.put(Readable.from([body]), { bytesMax: BODY_BYTES_MAX })).digest }
+  }
+
+  #wake(): void {
+    if (this.#state === 'closed' || this.#claiming) return
+    this.#timer?.cancel()
+    this.#timer = undefined
+    void this.#claim()
+  }
+
+  async #claim(): Promise<void> {
+    const { store, config, clock, warn } = this.#options
+    this.#claiming = true
+    let claimed: ClaimedItem[] = []
+    const room = config.inFlightMax - this.#running.size
+    try {
+      if (room > 0) claimed = await store.claim(ASYNC_QUEUE, { limit: room, leaseMs: config.leaseMs, nowMs: clock.epochMs() })
+    } catch (error) {
+      warn('the queue of asynchronous invocations could not be read', error)
+    }
+    this.#claiming = false
+    if (this.#state === 'closed') return
+    for (const item of claimed) {
+      this.#running.set(item.id, item)
+      void this.#runItem(item)
+    }
+    // A full claim means that there may be more; otherwise look again when told, or later for what comes due.
+    if (claimed.length === room && room > 0) return this.#wake()
+    this.#timer = clock.after(config.pollMs, () => this.#wake())
+  }
+
+  async #runItem(item: ClaimedItem): Promise<void> {
+    const { resolve, run, blobs, clock } = this.#options
+    const queued = JSON.parse(item.payload) as QueuedInvocation
+    const revision = resolve(queued.namespace, queued.function)
+    if (revision === undefined) {
+      return this.#giveUp(item, `The function ${queued.namespace}/${queued.function} does not exist any more.`)
+    }
+    let body: InvocationRequest['body']
+    try {
+      if (queued.blob !== undefined) body = await blobs.get(queued.blob)
+      else if (queued.body !== undefined) body = Buffer.from(queued.body, 'base64')
+    } catch (thrown) {
+      return this.#giveUp(item, `Its body is lost: ${PlatformError.from(thrown).message}`)
+    }
+    const sink = new CollectingSink({ inlineBytesMax: ITEM_BODY_BYTES_MAX, blobs })
+    run({
+      id: item.id,
+      revision,
+      request: { kind: queued.kind, method: queued.method, path: queued.path, headers: queued.headers, body },
+      sink,
+      traceparent: queued.traceparent,
+      attempt: item.attempt,
+      ended: (invocation) => {
+        sink.answer().then(
+          (answer) => this.#ended(item, queued, revision, invocation, answer),
+          (error: unknown) => this.#retryOrBury(item, revision, PlatformError.from(error).message, clock.epochMs()),
+        )
+      },
+    })
+  }
+
+  #ended(item: ClaimedItem, queued: QueuedInvocation, revision: Revision, invocation: Invocation, answer: CollectedAnswer): void {
+    const failed = invocation.error !== undefined || answer.status >= 500
+    if (failed && item.attempt <= revision.config.retriesMax) {
+      const reason = invocation.error?.message ?? `The function answered ${answer.status}.`
+      return void this.#retryOrBury(item, revision, reason, this.#options.clock.epochMs())
+    }
+    const result: AsyncResult = {
+      id: item.id,
+      namespace: queued.namespace,
+      status: answer.status,
+      headers: answer.headers,
+      ...(answer.body !== undefined && { body: answer.body.toString('base64') }),
+      ...(answer.blob !== undefined && { blob: answer.blob }),
+      ...(invocation.error !== undefined && { error: invocation.error.toBody() }),
+    }
+    this.#options.store.append(RESULTS_JOURNAL, [{ atMs: acceptedAtMs(item.id), row: JSON.stringify(result) }])
+    if (queued.callback !== undefined) {
+      this.#options.callBack(queued.callback, result).catch((error: unknown) => this.#options.warn(`the callback of invocation ${item.id} failed`, error))
+    }
+    if (failed) return void this.#giveUp(item, invocation.error?.message ?? `The function answered ${answer.status}.`)
+    this.#completed.push(item.id)
+    void this.#completeBatch()
+  }
+
+  /** Results first, then the items (A2); whatever ends while one batch is written goes into the next. */
+  async #completeBatch(): Promise<void> {
+    if (this.#completing) return
+    this.#completing = true
+    while (this.#completed.length > 0) {
+      const ids = this.#completed
+      this.#completed = []
+      try {
+        await this.#options.store.flush()
+        await this.#options.store.complete(ASYNC_QUEUE, ids)
+      } catch (error) {
+        // Their leases end and they run again: at least once.
+        this.#options.warn(`${ids.length} finished asynchronous invocations could not be marked as done`, error)
+      }
+      for (const id of ids) this.#running.delete(id)
+      this.#wake()
+    }
+    this.#completing = false
+  }
+
+  async #retryOrBury(item: ClaimedItem, revision: Revision, reason: string, nowMs: number): Promise<void> {
+    const next = afterFailure({ attempt: item.attempt, nowMs, random: this.#options.random() }, revision.config)
+    if (next.kind === 'bury') return this.#giveUp(item, reason)
+    try {
+      await this.#options.store.retry(ASYNC_QUEUE, item.id, next.dueAtMs)
+    } catch (error) {
+      this.#options.warn(`invocation ${item.id} could not be put back into the queue`, error)
+    }
+    this.#running.delete(item.id)
+    this.#wakeAt(next.dueAtMs)
+  }
+
+  async #giveUp(item: ClaimedItem, reason: string): Promise<void> {
+    try {
+      await this.#options.store.bury(ASYNC_QUEUE, item.id, reason)
+    } catch (error) {
+      this.#options.warn(`invocation ${item.id} could not be put among the dead letters`, error)
+    }
+    this.#running.delete(item.id)
+    this.#wake()
+  }
+
+  #wakeAt(dueAtMs: number): void {
+    const delayMs = dueAtMs - this.#options.clock.epochMs()
+    if (delayMs > this.#options.config.pollMs) return this.#wake()
+    this.#options.clock.after(delayMs, () => this.#wake())
+  }
+
+  /** Work that runs longer than a lease keeps it (T3: otherwise it would run twice at once). */
+  #renewLater(): void {
+    this.#renewTimer = this.#options.clock.after(this.#options.config.leaseMs / 3, () => {
+      const ids = [...this.#running.keys()]
+      if (ids.length > 0) {
+        this.#options.store
+          .renew(ASYNC_QUEUE, ids, { leaseMs: this.#options.config.leaseMs, nowMs: this.#options.clock.epochMs() })
+          .catch((error: unknown) => this.#options.warn('the leases of running asynchronous invocations could not be renewed', error))
+      }
+      if (this.#state === 'open') this.#renewLater()
+    })
+  }
+}

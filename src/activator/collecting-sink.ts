@@ -1,0 +1,69 @@
+/** Collects an answer that nobody waits for: small ones in memory, larger ones into the blobs as they stream. */
+import { PassThrough, Readable } from 'node:stream'
+import type { PlatformError } from '#contract/errors.ts'
+import type { AnswerSink } from '#contract/invocation.ts'
+import type { Blobs } from '#store/blobs.ts'
+
+export interface CollectedAnswer {
+  readonly status: number
+  readonly headers: readonly string[]
+  readonly body?: Buffer
+  readonly blob?: string
+}
+
+export class CollectingSink implements AnswerSink {
+  readonly #inlineBytesMax: number
+  readonly #blobs: Blobs
+  #status = 0
+  #headers: readonly string[] = []
+  #body: Buffer | undefined
+  #stream: PassThrough | undefined
+  #stored: Promise<string> | undefined
+
+  constructor(options: { readonly inlineBytesMax: number; readonly blobs: Blobs }) {
+    this.#inlineBytesMax = options.inlineBytesMax
+    this.#blobs = options.blobs
+  }
+
+  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void {
+    this.#status = status
+    this.#headers = headers
+    if (last && (body === undefined || body.length <= this.#inlineBytesMax)) {
+      this.#body = body
+      return
+    }
+    if (last) {
+      this.#store(Readable.from([body!]))
+      return
+    }
+    this.#stream = new PassThrough()
+    this.#store(this.#stream)
+    if (body !== undefined) this.#stream.write(body)
+  }
+
+  data(chunk: Buffer, last: boolean, consumed: () => void): void {
+    this.#stream?.write(chunk, () => consumed())
+    if (last) this.#stream?.end()
+  }
+
+  fail(error: PlatformError): void {
+    this.#status = error.kind.status
+    this.#stream?.destroy(error)
+  }
+
+  /** To be asked after the invocation's end. */
+  async answer(): Promise<CollectedAnswer> {
+    const stored = await this.#stored
+    return {
+      status: this.#status,
+      headers: this.#headers,
+      ...(this.#body !== undefined && { body: this.#body }),
+      ...(stored !== undefined && { blob: stored }),
+    }
+  }
+
+  #store(source: AsyncIterable<Uint8Array>): void {
+    this.#stored = this.#blobs.put(source, { bytesMax: 1024 ** 4 }).then((info) => info.digest)
+    this.#stored.catch(() => {})
+  }
+}

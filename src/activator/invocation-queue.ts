@@ -1,0 +1,62 @@
+/**
+ * Invocations in the order of their arrival, for one revision.
+ *
+ * A ring that grows, because an array's `shift` moves everything behind it: 10,000 waiting invocations are the moment
+ * when that must not happen. Cancelled invocations stay in place and are passed over, so that cancelling costs nothing.
+ */
+import type { Invocation } from '#contract/invocation.ts'
+
+export class InvocationQueue {
+  #ring: (Invocation | undefined)[] = new Array<Invocation | undefined>(16).fill(undefined)
+  #head = 0
+  #slots = 0
+  #length = 0
+
+  /** Those that still wait. */
+  get length(): number {
+    return this.#length
+  }
+
+  push(invocation: Invocation): void {
+    if (this.#slots === this.#ring.length) this.#grow()
+    this.#ring[(this.#head + this.#slots) & (this.#ring.length - 1)] = invocation
+    this.#slots++
+    this.#length++
+  }
+
+  /** The oldest that still waits. */
+  peek(): Invocation | undefined {
+    while (this.#slots > 0) {
+      const invocation = this.#ring[this.#head]!
+      if (invocation.state === 'queued') return invocation
+      this.#drop()
+    }
+    return undefined
+  }
+
+  shift(): Invocation | undefined {
+    const invocation = this.peek()
+    if (invocation === undefined) return undefined
+    this.#drop()
+    this.#length--
+    return invocation
+  }
+
+  /** One that was queued here has ended elsewhere (cancelled, timed out). */
+  forgot(): void {
+    this.#length--
+  }
+
+  #drop(): void {
+    this.#ring[this.#head] = undefined
+    this.#head = (this.#head + 1) & (this.#ring.length - 1)
+    this.#slots--
+  }
+
+  #grow(): void {
+    const ring = new Array<Invocation | undefined>(this.#ring.length * 2).fill(undefined)
+    for (let index = 0; index < this.#slots; index++) ring[index] = this.#ring[(this.#head + index) & (this.#ring.length - 1)]
+    this.#ring = ring
+    this.#head = 0
+  }
+}

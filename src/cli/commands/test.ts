@@ -1,0 +1,23 @@
+/** `skep test`: types, tidiness and tests, as one command with one closing line. The work is in scripts/run-tests.ts. */
+import { availableParallelism } from 'node:os'
+import type { Context } from '../context.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { parseWhole } from '../format.ts'
+import { sourceRoot } from '../source-root.ts'
+import { prepareSystem } from './setup.ts'
+
+export async function test(context: Context, filters: readonly string[]): Promise<number> {
+  await prepareSystem(context)
+  const { runTests } = await import('../../../scripts/run-tests.ts')
+  const { concurrency } = context.options as { concurrency?: string }
+  const counts = await runTests({
+    root: sourceRoot,
+    filters,
+    soak: context.options['soak'] === true,
+    concurrency: concurrency === undefined ? availableParallelism() : parseWhole('--concurrency', concurrency, 1, 64),
+    write: (text) => process.stderr.write(text),
+  })
+  const { passed, failed, skipped } = counts
+  process.stdout.write(context.json ? `${JSON.stringify(counts)}\n` : `${passed} passed, ${failed} failed, ${skipped} skipped\n`)
+  return failed === 0 ? exitCodes.ok : exitCodes.functionFailed
+}

@@ -1,0 +1,57 @@
+/** The commands that run functions and look at what happened. */
+import type { Command } from 'commander'
+import { lazy, withConnection } from './lazy.ts'
+
+export function addInvocationCommands(program: Command): void {
+  withConnection(program.command('invoke'))
+    .argument('<name>')
+    .description('run a function; prints its answer, and where the time went')
+    .option('-d, --data <json>', 'what to send; "-" reads standard input')
+    .option('-f, --file <path>', 'stream a file as the body')
+    .option('--type <mime>', 'content type of the body (default: application/json for --data, else by the file name)')
+    .option('-a, --async', 'answer when it is durably queued')
+    .option('--idempotency-key <text>', 'run at most once for this key (with --async)')
+    .option('-o, --output <path>', 'write the answer to a file')
+    .action(lazy(() => import('./commands/invoke.ts').then((module) => module.invoke)))
+
+  withConnection(program.command('invocations'))
+    .argument('[function]')
+    .description('list records of invocations, newest first')
+    .option('-l, --limit <n>', 'how many', '20')
+    .option('--since <time>', 'not older than: 90s, 15m, 2h, 1d, or a time')
+    .option('--until <time>', 'older than')
+    .option('--outcome <ok|error>', 'only those that ended so')
+    .option('--start <cold|snapshot|warm>', 'only those that started so')
+    .option('--slower <ms>', 'only those that took at least so long')
+    .option('--search <text>', 'only those with this in their error')
+    .action(lazy(() => import('./commands/records.ts').then((module) => module.invocations)))
+
+  withConnection(program.command('logs'))
+    .argument('<function>')
+    .description('what a function printed, each line with its invocation')
+    .option('-f, --follow', 'go on with what comes')
+    .option('--since <time>', 'not older than: 90s, 15m, 2h, 1d, or a time')
+    .option('-l, --limit <n>', 'how many of the last lines')
+    .option('-i, --invocation <id>', 'only of this invocation (its id, or the end of it)')
+    .action(lazy(() => import('./commands/logs.ts').then((module) => module.logs)))
+
+  const async = program.command('async').description('asynchronous invocations that wait, run, or were given up')
+  withConnection(async.command('status', { isDefault: true }))
+    .description('how many wait, run and are dead')
+    .action(lazy(() => import('./commands/async.ts').then((module) => module.status)))
+  withConnection(async.command('dead'))
+    .option('-l, --limit <n>', 'how many', '100')
+    .description('list those that were given up, and why')
+    .action(lazy(() => import('./commands/async.ts').then((module) => module.dead)))
+  withConnection(async.command('redrive'))
+    .argument('[id...]', 'default: all')
+    .description('put given-up invocations back into the queue')
+    .action(lazy(() => import('./commands/async.ts').then((module) => module.redrive)))
+
+  withConnection(program.command('stats'))
+    .description('what the platform does now: functions, instances, invocations, latencies')
+    .action(lazy(() => import('./commands/platform.ts').then((module) => module.stats)))
+  withConnection(program.command('openapi'))
+    .description('print the OpenAPI document of the native API')
+    .action(lazy(() => import('./commands/platform.ts').then((module) => module.openapi)))
+}

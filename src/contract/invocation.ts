@@ -1,0 +1,125 @@
+/**
+ * One invocation on its way through the platform: what was asked, where the answer goes, and what is known so far.
+ *
+ * The gateway (or an asynchronous queue, or a calling function's queue proxy) makes it; the activator holds it until an
+ * instance has room; the queue proxy of that instance runs it and ends it exactly once.
+ *
+ * Invariants:
+ *   V1. The sink gets either `head` and then data until `last`, or one `fail`, before or after the head; nothing follows.
+ *   V2. `ended` runs exactly once per invocation, after the sink's last call; its record is made there.
+ */
+import type { Readable } from 'node:stream'
+import type { PlatformError } from './errors.ts'
+import type { Revision } from './function-config.ts'
+import type { InvocationOrigin, StartKind } from './invocation-record.ts'
+
+/** Where an answer goes. Buffers may be kept: they are never reused. */
+export interface AnswerSink {
+  /** @param headers Raw: name, value, name, value, … names in lower case. @param last No data follows. */
+  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void
+  /** @param consumed To be called when the chunk has left: this gives the function credit for more (back-pressure). */
+  data(chunk: Buffer, last: boolean, consumed: () => void): void
+  /** Before `head` the whole answer; after it, the answer breaks off visibly (never a silent truncation). */
+  fail(error: PlatformError): void
+}
+
+export interface InvocationRequest {
+  /** `event`: the body is the JSON value for the handler. */
+  readonly kind: 'http' | 'event'
+  readonly method: string
+  /** Path and query, seen from the function's own root. */
+  readonly path: string
+  readonly headers: readonly string[]
+  /** The whole body when it is small, otherwise a stream. */
+  readonly body: Buffer | Readable | undefined
+}
+
+export interface InvocationOptions {
+  readonly id: string
+  readonly revision: Revision
+  readonly origin: InvocationOrigin
+  readonly request: InvocationRequest
+  readonly sink: AnswerSink
+  readonly acceptedUs: number
+  readonly startedAtMs: number
+  readonly traceparent: string
+  readonly parent?: Invocation
+  readonly attempt?: number
+  /** Not later than this, epoch ms; the caller's deadline for a call between functions. Infinity: only the function's own time limit. */
+  readonly deadlineMs?: number
+  readonly ended: (invocation: Invocation) => void
+}
+
+export class Invocation {
+  readonly id: string
+  readonly revision: Revision
+  readonly origin: InvocationOrigin
+  readonly request: InvocationRequest
+  readonly sink: AnswerSink
+  readonly acceptedUs: number
+  readonly startedAtMs: number
+  readonly traceparent: string
+  readonly parent: Invocation | undefined
+  readonly attempt: number
+  readonly depth: number
+  readonly #ended: (invocation: Invocation) => void
+
+  state: 'queued' | 'running' | 'ended' = 'queued'
+  /** Epoch ms. Set when it is handed over: the time limit counts from there. */
+  deadlineMs: number
+  start: StartKind = 'none'
+  instance = ''
+  /** Phases, µs; see invocation-record.ts. */
+  placementUs = 0
+  sandboxUs = 0
+  initUs = 0
+  handedUs = 0
+  endedUs = 0
+  cpuUs = 0
+  memoryPeakKb = 0
+  bytesIn = 0
+  bytesOut = 0
+  logLines = 0
+  logBytes = 0
+  status = 0
+  error: PlatformError | undefined = undefined
+  /** Stops it wherever it is: set by its present holder. */
+  cancel: (reason: PlatformError) => void = () => {}
+
+  constructor(options: InvocationOptions) {
+    this.id = options.id
+    this.revision = options.revision
+    this.origin = options.origin
+    this.request = options.request
+    this.sink = options.sink
+    this.acceptedUs = options.acceptedUs
+    this.startedAtMs = options.startedAtMs
+    this.traceparent = options.traceparent
+    this.parent = options.parent
+    this.attempt = options.attempt ?? 1
+    this.depth = options.parent === undefined ? 0 : options.parent.depth + 1
+    this.deadlineMs = options.deadlineMs ?? Infinity
+    this.#ended = options.ended
+    const body = options.request.body
+    if (body instanceof Uint8Array) this.bytesIn = body.length
+  }
+
+  /** The answer is complete (V1, V2). */
+  complete(nowUs: number): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    this.endedUs = nowUs
+    this.#ended(this)
+  }
+
+  /** It failed, wherever it was (V1, V2). */
+  fail(error: PlatformError, nowUs: number): void {
+    if (this.state === 'ended') return
+    this.state = 'ended'
+    this.endedUs = nowUs
+    this.error = error
+    this.status = error.kind.status
+    this.sink.fail(error)
+    this.#ended(this)
+  }
+}

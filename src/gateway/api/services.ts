@@ -1,0 +1,92 @@
+/**
+ * What the control API asks of the rest of the platform, and no more. Others implement these; local/ puts them together.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { InvocationRecord, LogLine, StartKind } from '#contract/invocation-record.ts'
+import type { CodeStore } from '#registry/code-store.ts'
+import type { FunctionRegistry } from '#registry/functions.ts'
+import type { NamespaceRegistry } from '#registry/namespaces.ts'
+import type { SecretStore } from '#registry/secrets.ts'
+import type { Authenticator, Principal } from '../authentication.ts'
+
+/** Instances of a function by state, now. */
+export interface InstanceCounts {
+  readonly starting: number
+  readonly ready: number
+  readonly busy: number
+}
+
+export interface RecordReader {
+  /** Newest first. @throws INPUT_INVALID when the cursor is none. */
+  list(query: RecordListQuery): Promise<{ readonly records: readonly InvocationRecord[]; readonly cursor?: string }>
+  get(namespace: string, id: string): Promise<InvocationRecord | undefined>
+}
+
+export interface RecordListQuery {
+  readonly namespace: string
+  readonly function?: string
+  readonly outcome?: 'ok' | 'error'
+  readonly start?: StartKind
+  /** Took at least this long in all, µs. */
+  readonly minUs?: number
+  /** Text in the error. */
+  readonly search?: string
+  readonly sinceMs?: number
+  readonly untilMs?: number
+  readonly limit: number
+  readonly cursor?: string
+}
+
+export interface LogReader {
+  /** The lines of one invocation, oldest first. */
+  ofInvocation(record: Pick<InvocationRecord, 'namespace' | 'function' | 'id'>): Promise<readonly LogLine[]>
+  /** The last `limit` lines since then, oldest first. */
+  read(query: { readonly namespace: string; readonly function: string; readonly sinceMs?: number; readonly limit: number }): AsyncIterable<LogLine>
+  /** What `read` gives, and then each new line until the signal. */
+  follow(query: { readonly namespace: string; readonly function: string; readonly sinceMs?: number; readonly limit: number; readonly signal: AbortSignal }): AsyncIterable<LogLine>
+}
+
+/** An asynchronous invocation that was accepted and has not ended. */
+export interface QueuedInvocation {
+  readonly id: string
+  readonly namespace: string
+  readonly function: string
+  /** Attempts begun. */
+  readonly attempt: number
+  readonly acceptedAtMs: number
+  /** Not tried (again) before. */
+  readonly dueAtMs: number
+}
+
+export interface DeadInvocation extends QueuedInvocation {
+  readonly reason: string
+  readonly buriedAtMs: number
+}
+
+export interface AsyncQueue {
+  find(namespace: string, id: string): Promise<QueuedInvocation | undefined>
+  depth(): Promise<{ readonly waiting: number; readonly claimed: number; readonly dead: number }>
+  dead(namespace: string, options: { readonly limit: number }): Promise<readonly DeadInvocation[]>
+  /** Only those of the namespace. @returns how many went back. */
+  redrive(namespace: string, ids: readonly string[]): Promise<number>
+}
+
+export interface ApiServices {
+  readonly authenticator: Pick<Authenticator, 'authenticate'>
+  readonly functions: FunctionRegistry & { readonly code: CodeStore }
+  readonly namespaces: NamespaceRegistry
+  readonly secrets: SecretStore
+  readonly records: RecordReader
+  readonly logs: LogReader
+  readonly queue: AsyncQueue
+  readonly instances: (namespace: string, name: string) => InstanceCounts
+  /** Any JSON: figures of the platform, or of one namespace for who may see only that. */
+  readonly stats: (namespace: string | undefined) => Promise<Readonly<Record<string, unknown>>>
+  /** Runs a function with the request's body as payload, and answers. The key was checked, the function was not looked up. */
+  readonly invoke: (request: IncomingMessage, response: ServerResponse, principal: Principal, namespace: string, name: string, options: { readonly async: boolean }) => void
+  /** Where clients reach this server, e.g. `https://skep.example`; without it, what the request's Host header says. */
+  readonly publicUrl?: string | undefined
+  readonly version: string
+  /** Told of errors that nobody foresaw. */
+  readonly onInternalError: (error: unknown, request: IncomingMessage) => void
+}

@@ -1,0 +1,227 @@
+/**
+ * The front door: every HTTP request arrives here and is sent on its way by the beginning of its path.
+ *
+ *   /fn/<namespace>/<name>…   an invocation: found, allowed, admitted, begun        (the hot path)
+ *   /v1/…                     the native API (gateway/api)
+ *   /metrics  /healthz        for machines that watch
+ *
+ * Invariants:
+ *   G1. A request to /fn does no asynchronous step before its invocation is begun, except to collect a small body.
+ *   G2. A client that goes away cancels its invocation.
+ *   G3. What was thrown becomes an answer of the error table; nothing thrown here ends the process.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { PlatformError } from '#contract/errors.ts'
+import type { Revision } from '#contract/function-config.ts'
+import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
+import type { AcceptOptions } from '#activator/async-queue.ts'
+import { sendError } from './api/answer.ts'
+import { bodyKind, collectBody, functionHeaders, parseFunctionPath } from './function-request.ts'
+import { HttpSink } from './http-sink.ts'
+import type { Invoker } from './invoker.ts'
+
+/** Who calls. */
+export interface Caller {
+  readonly namespace: string
+  readonly role: 'admin' | 'namespace'
+}
+
+export interface FrontOptions {
+  readonly invoker: Invoker
+  readonly resolve: (namespace: string, name: string) => Revision | undefined
+  /** @throws KEY_MISSING, KEY_INVALID. */
+  readonly authenticate: (authorization: string | undefined) => Caller
+  readonly admission: Admission
+  readonly acceptAsync: (options: AcceptOptions) => Promise<string>
+  readonly api: (request: IncomingMessage, response: ServerResponse) => void
+  readonly metrics: () => { readonly type: string; readonly text: string }
+  /** Traceparent of the header when it is valid. */
+  readonly traceparent: (header: string | string[] | undefined) => string | undefined
+}
+
+/** Quotas of a namespace. */
+export interface Admission {
+  /** Counts one more. @throws RATE_EXCEEDED, CONCURRENCY_EXCEEDED, with retryAfterMs in the details. */
+  admit(namespace: string): void
+  /** One of those has ended. */
+  release(namespace: string): void
+}
+
+export interface InvokeOptions {
+  readonly kind: 'http' | 'event'
+  /** What the function sees. */
+  readonly path: string
+  /** The caller's key was checked, and is not passed to the function. */
+  readonly keyed: boolean
+  /** The part of the address that the function does not see. */
+  readonly prefix: string
+  readonly async?: boolean
+}
+
+export class Front {
+  readonly #options: FrontOptions
+
+  constructor(options: FrontOptions) {
+    this.#options = options
+  }
+
+  readonly handle = (request: IncomingMessage, response: ServerResponse): void => {
+    try {
+      this.#route(request, response, request.url ?? '/')
+    } catch (thrown) {
+      sendError(response, PlatformError.from(thrown))
+    }
+  }
+
+  /**
+   * Begins an invocation for an HTTP request. Shared by /fn and the native API's `invocations`.
+   * `Prefer: respond-async` (RFC 7240) accepts it durably instead, at every address.
+   */
+  invoke(
+    request: IncomingMessage,
+    response: ServerResponse,
+    revision: Revision,
+    what: InvokeOptions,
+  ): void {
+    const { admission } = this.#options
+    const { namespace } = revision
+    if (what.async === true || request.headers['prefer'] === 'respond-async') return this.#acceptAsync(request, response, revision, what)
+    admission.admit(namespace)
+    const kind = bodyKind(request)
+    const begin = (body: InvocationRequest['body']): void => {
+      const sink = new HttpSink(response)
+      let begun: Invocation | undefined
+      this.#options.invoker.begin(
+        {
+          revision,
+          origin: what.kind === 'http' ? 'http' : 'api',
+          request: {
+            kind: what.kind,
+            method: request.method ?? 'GET',
+            path: what.path,
+            headers: functionHeaders(request, what.keyed, what.prefix),
+            body,
+          },
+          sink,
+          traceparent: this.#options.traceparent(request.headers['traceparent']),
+          ended: () => admission.release(namespace),
+        },
+        (invocation) => {
+          begun = invocation
+          sink.invocation = invocation
+        },
+      )
+      if (begun?.state === 'ended') return
+      response.on('close', () => {
+        if (begun !== undefined && begun.state !== 'ended') begun.cancel(new PlatformError('CANCELLED', 'The client closed the connection before the answer was complete.'))
+      })
+    }
+    if (kind === 'small') {
+      let collected = false
+      collectBody(request, (body) => {
+        collected = true
+        begin(body)
+      })
+      request.on('close', () => {
+        if (!collected) admission.release(namespace)
+      })
+    } else {
+      begin(kind === 'none' ? undefined : request)
+    }
+  }
+
+  #route(request: IncomingMessage, response: ServerResponse, url: string): void {
+    if (url.startsWith('/fn/')) return this.#invokeFunction(request, response, url)
+    if (url.startsWith('/v1/') || url === '/v1') return this.#options.api(request, response)
+    const path = url.split('?', 1)[0]
+    if (path === '/healthz') return sendText(response, 'text/plain', 'ok\n')
+    if (path === '/metrics') {
+      this.#options.authenticate(request.headers.authorization)
+      const { type, text } = this.#options.metrics()
+      return sendText(response, type, text)
+    }
+    throw new PlatformError('ROUTE_NOT_FOUND', `There is nothing at ${clip(url)}; functions are at /fn/<namespace>/<name>, the API at /v1 (see /v1/openapi.json).`)
+  }
+
+  #invokeFunction(request: IncomingMessage, response: ServerResponse, url: string): void {
+    const { namespace, name, path } = parseFunctionPath(url)
+    const revision = this.#options.resolve(namespace, name)
+    // Whether a function exists is told only to those who may call it.
+    let keyed = false
+    if (revision === undefined || !revision.config.public) {
+      const caller = this.#options.authenticate(request.headers.authorization)
+      keyed = true
+      if (caller.namespace !== namespace && caller.role !== 'admin') {
+        throw new PlatformError('FORBIDDEN', `The key is of namespace ${caller.namespace} and the function is in ${namespace}; use a key of that namespace, or deploy the function with --public.`)
+      }
+    }
+    if (revision === undefined) {
+      throw new PlatformError('FUNCTION_NOT_FOUND', `There is no function ${name} in namespace ${namespace}; \`skep list\` shows those that exist.`)
+    }
+    this.invoke(request, response, revision, { kind: 'http', path, keyed, prefix: `/fn/${namespace}/${name}` })
+  }
+
+  #acceptAsync(
+    request: IncomingMessage,
+    response: ServerResponse,
+    revision: Revision,
+    what: InvokeOptions,
+  ): void {
+    const { admission } = this.#options
+    admission.admit(revision.namespace)
+    const done = (): void => admission.release(revision.namespace)
+    const accept = (body: InvocationRequest['body']): void => {
+      const idempotencyKey = request.headers['idempotency-key']
+      const callback = request.headers['x-callback-url']
+      this.#options
+        .acceptAsync({
+          namespace: revision.namespace,
+          function: revision.function,
+          request: {
+            kind: what.kind,
+            method: request.method ?? 'POST',
+            path: what.path,
+            headers: functionHeaders(request, what.keyed, what.prefix),
+            body,
+          },
+          traceparent: this.#options.traceparent(request.headers['traceparent']),
+          ...(typeof idempotencyKey === 'string' && { idempotencyKey }),
+          ...(typeof callback === 'string' && { callback }),
+        })
+        .then(
+          (id) => {
+            done()
+            const text = JSON.stringify({ id })
+            response.writeHead(202, ['content-type', 'application/json', 'content-length', String(text.length), 'x-skep-invocation-id', id, 'location', `/v1/invocations/${id}`])
+            response.end(text)
+          },
+          (thrown: unknown) => {
+            done()
+            sendError(response, PlatformError.from(thrown))
+          },
+        )
+    }
+    const kind = bodyKind(request)
+    if (kind === 'small') {
+      let collected = false
+      collectBody(request, (body) => {
+        collected = true
+        accept(body)
+      })
+      request.on('close', () => {
+        if (!collected) done()
+      })
+    } else {
+      accept(kind === 'none' ? undefined : request)
+    }
+  }
+}
+
+function sendText(response: ServerResponse, type: string, text: string): void {
+  response.writeHead(200, { 'content-type': type, 'content-length': String(Buffer.byteLength(text)) })
+  response.end(text)
+}
+
+function clip(text: string): string {
+  return text.length <= 80 ? text : `${text.slice(0, 80)}… (${text.length} characters)`
+}

@@ -1,0 +1,99 @@
+/**
+ * From an HTTP request to what a function is asked: which one, with what headers, with a body that is whole or streams.
+ *
+ * `/fn/<namespace>/<name>/rest?query`: the function sees `/rest?query`, as if it had the server to itself.
+ */
+import type { IncomingMessage } from 'node:http'
+import { PlatformError } from '#contract/errors.ts'
+import { INLINE_BYTES_MAX } from '#contract/frames.ts'
+import { NAME_PATTERN } from '#contract/function-config.ts'
+import { isHopByHop } from './http-sink.ts'
+
+export interface FunctionPath {
+  readonly namespace: string
+  readonly name: string
+  /** Begins with `/`. */
+  readonly path: string
+}
+
+/** @throws NAME_INVALID. */
+export function parseFunctionPath(url: string): FunctionPath {
+  const namespaceEnd = url.indexOf('/', 4)
+  const namespace = url.slice(4, namespaceEnd < 0 ? undefined : namespaceEnd)
+  if (namespaceEnd < 0) throw new PlatformError('NAME_INVALID', `A function's address is /fn/<namespace>/<name>; this one ends after "${clip(namespace)}".`)
+  let nameEnd = namespaceEnd + 1
+  for (; nameEnd < url.length; nameEnd++) {
+    const code = url.charCodeAt(nameEnd)
+    if (code === SLASH || code === QUESTION) break
+  }
+  const name = url.slice(namespaceEnd + 1, nameEnd)
+  if (!NAME_PATTERN.test(namespace) || !NAME_PATTERN.test(name)) {
+    throw new PlatformError(
+      'NAME_INVALID',
+      `"${clip(namespace)}/${clip(name)}" is no function's name: a name has 1 to 64 letters, digits, "_", "-" or ".", and begins with a letter or digit.`,
+    )
+  }
+  const rest = url.slice(nameEnd)
+  return { namespace, name, path: rest.charCodeAt(0) === SLASH ? rest : `/${rest}` }
+}
+
+/** Lower-case name by name as sent; undefined for those that are not passed on. Names repeat: looking up beats lowering. */
+const passedNames = new Map<string, string | undefined>()
+
+/**
+ * @param withoutAuthorization The key was for the platform, and the function must not see it.
+ * @param prefix The part of the path that the function does not see.
+ */
+export function functionHeaders(request: IncomingMessage, withoutAuthorization: boolean, prefix: string): string[] {
+  const { rawHeaders } = request
+  const headers: string[] = []
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const sent = rawHeaders[index]!
+    let name = passedNames.get(sent)
+    if (name === undefined) {
+      if (passedNames.has(sent)) continue
+      name = passedName(sent)
+      if (name === undefined) continue
+    }
+    if (withoutAuthorization && name === 'authorization') continue
+    headers.push(name, rawHeaders[index + 1]!)
+  }
+  headers.push('x-forwarded-for', request.socket.remoteAddress ?? '', 'x-forwarded-prefix', prefix)
+  return headers
+}
+
+function passedName(sent: string): string | undefined {
+  const lower = sent.toLowerCase()
+  // A client cannot say for itself where it comes from.
+  const passed = isHopByHop(lower) || lower === 'x-forwarded-for' || lower === 'x-forwarded-prefix' ? undefined : lower
+  // Names are the client's to choose: remember a few hundred, not any number.
+  if (passedNames.size < 512) passedNames.set(sent, passed)
+  return passed
+}
+
+/** How a request's body arrives. `small` ones are collected before the invocation starts, so that one frame carries all. */
+export function bodyKind(request: IncomingMessage): 'none' | 'small' | 'stream' {
+  const { headers } = request
+  const length = headers['content-length']
+  if (length === undefined) return headers['transfer-encoding'] === undefined ? 'none' : 'stream'
+  if (length === '0') return 'none'
+  return Number(length) <= INLINE_BYTES_MAX ? 'small' : 'stream'
+}
+
+/** Calls back with the whole body; not at all when the client goes away before. */
+export function collectBody(request: IncomingMessage, done: (body: Buffer) => void): void {
+  let first: Buffer | undefined
+  let more: Buffer[] | undefined
+  request.on('data', (chunk: Buffer) => {
+    if (first === undefined) first = chunk
+    else (more ??= [first]).push(chunk)
+  })
+  request.on('end', () => done(more === undefined ? (first ?? Buffer.alloc(0)) : Buffer.concat(more)))
+}
+
+function clip(text: string): string {
+  return text.length <= 80 ? text : `${text.slice(0, 80)}… (${text.length} characters)`
+}
+
+const SLASH = 47
+const QUESTION = 63

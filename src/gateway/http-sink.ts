@@ -1,0 +1,58 @@
+/**
+ * Writes an invocation's answer to an HTTP response: the last step of the path.
+ *
+ * Invariants:
+ *   H1. A body that breaks off closes the connection instead of ending the response: a client can always tell.
+ *   H2. A chunk is reported consumed when it has left this process, so a slow client slows the function down, not the memory up.
+ */
+import type { ServerResponse } from 'node:http'
+import type { PlatformError } from '#contract/errors.ts'
+import type { AnswerSink, Invocation } from '#contract/invocation.ts'
+import { sendError } from './api/answer.ts'
+
+/** Headers that belong to one connection (RFC 9110, 7.6.1) and are never passed on. */
+const hopByHop = new Set(['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade'])
+
+export function isHopByHop(name: string): boolean {
+  return hopByHop.has(name)
+}
+
+export class HttpSink implements AnswerSink {
+  readonly #response: ServerResponse
+  invocation: Invocation | undefined
+
+  constructor(response: ServerResponse) {
+    this.#response = response
+  }
+
+  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void {
+    const response = this.#response
+    const invocation = this.invocation!
+    const raw: string[] = ['x-skep-invocation-id', invocation.id, 'x-skep-start', invocation.start]
+    let hasLength = false
+    for (let index = 0; index < headers.length; index += 2) {
+      const name = headers[index]!
+      if (name === 'content-length') hasLength = true
+      else if (hopByHop.has(name)) continue
+      raw.push(name, headers[index + 1]!)
+    }
+    if (last && !hasLength && status !== 204 && status !== 304) raw.push('content-length', String(body === undefined ? 0 : body.length))
+    response.writeHead(status, raw)
+    if (last) response.end(body)
+    else if (body !== undefined) response.write(body)
+    // Server-sent events and other slow streams: the head must not wait for the first byte.
+    else response.flushHeaders()
+  }
+
+  data(chunk: Buffer, last: boolean, consumed: () => void): void {
+    if (this.#response.destroyed) return
+    if (last) this.#response.end(chunk, consumed)
+    else this.#response.write(chunk, consumed)
+  }
+
+  fail(error: PlatformError): void {
+    const response = this.#response
+    if (response.headersSent) response.destroy(error)
+    else sendError(response, error, { 'x-skep-invocation-id': this.invocation?.id ?? '' })
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * Begins every invocation, wherever it comes from, and makes its record when it has ended.
+ *
+ * Four ways lead here: an HTTP request, the native API, a call of another function, and the queue of asynchronous work.
+ * They differ in who waits for the answer (the sink) and who answers for the quota; from here on they are the same.
+ *
+ * Invariants:
+ *   N1. Each invocation gives exactly one record, and counts in its namespace's concurrency until then.
+ */
+import type { Clock } from '#base/clock.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { Revision } from '#contract/function-config.ts'
+import type { InvocationIds } from '#contract/ids.ts'
+import { Invocation } from '#contract/invocation.ts'
+import type { AnswerSink, InvocationRequest } from '#contract/invocation.ts'
+import type { InvocationOrigin, InvocationRecord } from '#contract/invocation-record.ts'
+import { costOf, gbMsOf } from '#telemetry/price.ts'
+import type { Prices } from '#telemetry/price.ts'
+import { ownTraceparent } from '#telemetry/trace-context.ts'
+
+export interface BeginOptions {
+  readonly revision: Revision
+  readonly origin: InvocationOrigin
+  readonly request: InvocationRequest
+  readonly sink: AnswerSink
+  /** Default: a new one. */
+  readonly id?: string
+  readonly acceptedUs?: number
+  /** W3C context that came in, if any. */
+  readonly traceparent?: string | undefined
+  readonly parent?: Invocation
+  readonly attempt?: number
+  readonly ended?: (invocation: Invocation) => void
+}
+
+export interface InvokerOptions {
+  readonly activator: { submit(invocation: Invocation): void; ended(invocation: Invocation): void }
+  readonly ids: InvocationIds
+  readonly clock: Clock
+  readonly prices: Prices
+  /** Before the record is made: the last moment to complete what it says. */
+  readonly ending: (invocation: Invocation) => void
+  readonly recorded: (record: InvocationRecord) => void
+  /** The traceparent of a new invocation's record. */
+  readonly traceparentFor: (id: string, incoming: string | undefined) => string
+}
+
+/** Deeper than any program means to nest: a function that calls itself without end is stopped here. */
+const CALL_DEPTH_MAX = 64
+
+export class Invoker {
+  readonly #options: InvokerOptions
+  readonly #open = new Set<Invocation>()
+  #state: 'open' | 'closing' = 'open'
+  #drained: PromiseWithResolvers<void> | undefined
+
+  constructor(options: InvokerOptions) {
+    this.#options = options
+  }
+
+  get openCount(): number {
+    return this.#open.size
+  }
+
+  /** @returns the invocation, so that its holder can cancel it. Its answer, or failure, goes to the sink, perhaps before this returns. */
+  begin(begin: BeginOptions, bind?: (invocation: Invocation) => void): Invocation {
+    const { ids, clock, activator } = this.#options
+    const id = begin.id ?? ids.next()
+    const invocation = new Invocation({
+      id,
+      revision: begin.revision,
+      origin: begin.origin,
+      request: begin.request,
+      sink: begin.sink,
+      acceptedUs: begin.acceptedUs ?? clock.monotonicUs(),
+      startedAtMs: clock.epochMs(),
+      traceparent: this.#options.traceparentFor(id, begin.traceparent ?? (begin.parent === undefined ? undefined : ownTraceparent(begin.parent.traceparent, begin.parent.id, begin.parent.attempt))),
+      ...(begin.parent !== undefined && { parent: begin.parent, deadlineMs: begin.parent.deadlineMs }),
+      ...(begin.attempt !== undefined && { attempt: begin.attempt }),
+      ended: (ended) => {
+        this.#ended(ended)
+        begin.ended?.(ended)
+      },
+    })
+    bind?.(invocation)
+    this.#open.add(invocation)
+    if (this.#state === 'closing') {
+      invocation.fail(new PlatformError('STOPPING', 'The platform is stopping; send the request again in a moment.'), clock.monotonicUs())
+    } else if (invocation.depth > CALL_DEPTH_MAX) {
+      invocation.fail(
+        new PlatformError('CALL_DEPTH_EXCEEDED', `Functions called each other ${invocation.depth} deep, at most ${CALL_DEPTH_MAX} are allowed; look for a call that leads back to itself.`),
+        clock.monotonicUs(),
+      )
+    } else {
+      activator.submit(invocation)
+    }
+    return invocation
+  }
+
+  /** Takes no more, and resolves when those under way have ended or `graceMs` has passed; then they are cancelled. */
+  async close(graceMs: number): Promise<void> {
+    this.#state = 'closing'
+    if (this.#open.size === 0) return
+    this.#drained = Promise.withResolvers()
+    const timer = this.#options.clock.after(graceMs, () => {
+      for (const invocation of [...this.#open]) invocation.cancel(new PlatformError('STOPPING', 'The platform stopped before the invocation ended.'))
+      this.#drained?.resolve()
+    })
+    await this.#drained.promise
+    timer.cancel()
+  }
+
+  #ended(invocation: Invocation): void {
+    this.#open.delete(invocation)
+    this.#options.activator.ended(invocation)
+    this.#options.ending(invocation)
+    this.#options.recorded(this.#recordOf(invocation))
+    if (this.#open.size === 0) this.#drained?.resolve()
+  }
+
+  #recordOf(invocation: Invocation): InvocationRecord {
+    const { revision, error } = invocation
+    const handed = invocation.handedUs > 0
+    const runUs = handed ? invocation.endedUs - invocation.handedUs : 0
+    const waitedUs = (handed ? invocation.handedUs : invocation.endedUs) - invocation.acceptedUs
+    const gbMs = gbMsOf(runUs, revision.config.memoryMb)
+    return {
+      id: invocation.id,
+      namespace: revision.namespace,
+      function: revision.function,
+      revision: revision.number,
+      origin: invocation.origin,
+      ...(invocation.parent !== undefined && { parent: invocation.parent.id }),
+      traceparent: invocation.traceparent,
+      attempt: invocation.attempt,
+      startedAtMs: invocation.startedAtMs,
+      outcome: error === undefined ? 'ok' : 'error',
+      status: invocation.status,
+      ...(error !== undefined && { error: error.toBody() }),
+      start: invocation.start,
+      instance: invocation.instance,
+      totalUs: Math.round(invocation.endedUs - invocation.acceptedUs),
+      // What it waited for a start is told as sandbox and init; the rest is the queue's.
+      queueUs: Math.max(0, Math.round(waitedUs - invocation.placementUs - invocation.sandboxUs - invocation.initUs)),
+      placementUs: Math.round(invocation.placementUs),
+      sandboxUs: Math.round(invocation.sandboxUs),
+      initUs: Math.round(invocation.initUs),
+      runUs: Math.round(runUs),
+      cpuUs: invocation.cpuUs,
+      memoryPeakMb: Math.round(invocation.memoryPeakKb / 102.4) / 10,
+      memoryLimitMb: revision.config.memoryMb,
+      gbMs,
+      cost: costOf(gbMs, invocation.start, this.#options.prices),
+      bytesIn: invocation.bytesIn,
+      bytesOut: invocation.bytesOut,
+      logLines: invocation.logLines,
+    }
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * The whole platform in one process: puts the parts together, opens the door, and closes everything in order again.
+ *
+ * The only place that knows every part; each part knows only the interfaces it was handed. Order of start: the store
+ * (what is known), the registry (what is deployed), the worker (where it runs), the activator, the front door; then, when
+ * requests are answered already, stem cells and sweeping. Order of stop: the reverse.
+ *
+ * Invariants:
+ *   S1. `startPlatform` resolves when requests are answered; when it rejects, nothing is left open.
+ *   S2. After `close` no process, port, timer or sandbox of this platform is left, and all accepted work is durable.
+ */
+import { randomBytes } from 'node:crypto'
+import { createServer } from 'node:http'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { mkdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Activator, poolDefaults } from '#activator/activator.ts'
+import { AsyncQueue, asyncQueueDefaults } from '#activator/async-queue.ts'
+import { systemClock } from '#base/clock.ts'
+import { processLog } from '#base/log.ts'
+import type { Log } from '#base/log.ts'
+import { EXPOSITION_TYPE } from '#base/metrics.ts'
+import { PlatformError } from '#contract/errors.ts'
+import { InvocationIds } from '#contract/ids.ts'
+import { Authenticator } from '#gateway/authentication.ts'
+import { Front } from '#gateway/front.ts'
+import { Invoker } from '#gateway/invoker.ts'
+import { QuotaAdmission } from '#gateway/quota-admission.ts'
+import { Quotas } from '#gateway/quota.ts'
+import { FunctionRegistry } from '#registry/functions.ts'
+import { ensureLocalKey } from '#registry/local-key.ts'
+import { NamespaceRegistry } from '#registry/namespaces.ts'
+import { SecretStore } from '#registry/secrets.ts'
+import { unpackCode } from '#registry/code-archive.ts'
+import { LocalHost } from '#scheduler/local-host.ts'
+import { openFileBlobs } from '#store/file-blobs.ts'
+import { openSqliteStore } from '#store/sqlite-store.ts'
+import { InvocationLogs } from '#telemetry/invocation-logs.ts'
+import { Telemetry } from '#telemetry/main.ts'
+import { priceDefaults } from '#telemetry/price.ts'
+import { acceptTraceparent, parseTraceparent } from '#telemetry/trace-context.ts'
+import { traceConfigFromEnvironment } from '#telemetry/trace-exporter.ts'
+import { CodeCache } from '#worker/code-cache.ts'
+import { workerDefaults } from '#worker/config.ts'
+import type { WorkerConfig } from '#worker/config.ts'
+import { Runtimes } from '#worker/runtimes.ts'
+import { ProcessSandboxProvider } from '#worker/sandbox/process-sandbox.ts'
+import { Worker } from '#worker/worker.ts'
+import { makeApi } from './api-services.ts'
+import { callBackTo } from './callback.ts'
+import { FunctionCalls } from './function-calls.ts'
+import { exposePlatform } from './platform-gauges.ts'
+
+export interface PlatformOptions {
+  /** 0 picks one. */
+  readonly port: number
+  /** Default: loopback. Anything else opens the platform to the network: keys then travel unencrypted without a TLS proxy in front. */
+  readonly host?: string
+  readonly dataDirectory: string
+  /** Runs code without isolation where bubblewrap is missing. */
+  readonly allowUnsandboxed?: boolean
+  readonly worker?: Partial<WorkerConfig>
+  readonly log?: Log
+}
+
+export interface Platform {
+  readonly url: string
+  readonly namespace: string
+  readonly key: string
+  /** Sandboxes started without a function, by kind; resolves when the first of each is ready. */
+  stemCellsReady(): Promise<void>
+  close(): Promise<void>
+}
+
+/** How long running invocations may take to end when the platform stops, ms. */
+const CLOSE_GRACE_MS = 10_000
+
+/** @throws PORT_IN_USE, DATA_LOCKED, DATA_VERSION_NEWER, STORE_FAILED, STORE_FULL. */
+export async function startPlatform(options: PlatformOptions): Promise<Platform> {
+  const opened: (() => unknown)[] = []
+  try {
+    return await open(options, (close) => opened.push(close))
+  } catch (thrown) {
+    for (const close of opened.reverse()) await close()
+    throw thrown
+  }
+}
+
+async function open(options: PlatformOptions, onClose: (close: () => unknown) => void): Promise<Platform> {
+  const clock = systemClock
+  const log = options.log ?? processLog()
+  const warn = (message: string, error: unknown): void => log.warn(message, { error: PlatformError.from(error).message })
+  const data = options.dataDirectory
+  await mkdir(data, { recursive: true, mode: 0o700 })
+
+  const nowMs = clock.epochMs
+  const store = await openSqliteStore({ path: join(data, 'store.sqlite'), clock })
+  onClose(() => store.close())
+  const blobs = await openFileBlobs({ directory: join(data, 'blobs') })
+  const [namespaces, functions, secrets] = await Promise.all([
+    NamespaceRegistry.open({ store, randomBytes, nowMs }),
+    FunctionRegistry.open({ store, blobs, nowMs }),
+    SecretStore.open({ store, keyFile: join(data, 'master.key'), randomBytes, nowMs }),
+  ])
+  onClose(() => namespaces.close())
+  onClose(() => functions.close())
+
+  const sandboxes = new ProcessSandboxProvider({ dataDirectory: data, allowUnsandboxed: options.allowUnsandboxed ?? false })
+  const code = new CodeCache({
+    directory: join(data, 'code'),
+    unpack: async (digest, directory) => void (await unpackCode(await functions.code.open(digest), directory)),
+  })
+  await mkdir(join(data, 'code'), { recursive: true })
+  const worker = new Worker({
+    sandboxes,
+    runtimes: new Runtimes({ compileCache: join(data, 'compile-cache') }),
+    code,
+    clock,
+    config: { ...workerDefaults, ...options.worker },
+    environmentOf: async ({ namespace, config }) =>
+      config.secrets.length === 0 ? config.environment : { ...config.environment, ...(await secrets.environment(namespace, config.secrets)) },
+    warn,
+    name: `p${process.pid}`,
+  })
+  onClose(() => worker.close())
+
+  const telemetry = new Telemetry({ store, clock, random: Math.random, log, traces: traceConfigFromEnvironment(process.env, log) })
+  await telemetry.start()
+  onClose(() => telemetry.close())
+  const invocationLogs = new InvocationLogs({ logs: telemetry.logs, clock })
+  // Without a collector nobody reads the decision; with one, everything is sampled unless the operator says less.
+  const sampleShare = telemetry.traces === undefined ? 0 : Number(process.env['OTEL_TRACES_SAMPLER_ARG'] ?? 1)
+  const ids = new InvocationIds({ randomBytes, nowMs })
+  const host = new LocalHost({ worker, usage: telemetry.usage, evictIdle: (enough) => activator.evictIdle(enough) })
+  const calls = new FunctionCalls({ resolve, begin: (...begin) => invoker.begin(...begin), accept: (accept) => asyncQueue.accept(accept) })
+  const activator: Activator = new Activator({
+    host,
+    clock,
+    random: Math.random,
+    config: poolDefaults,
+    called: (call) => calls.called(call),
+    logged: invocationLogs.logged,
+    warn,
+  })
+  const invoker: Invoker = new Invoker({
+    activator,
+    ids,
+    clock,
+    prices: priceDefaults,
+    ending: invocationLogs.ending,
+    recorded: (record) => telemetry.ended(record),
+    traceparentFor: (id, incoming) => acceptTraceparent(incoming, id, sampleShare),
+  })
+  const asyncQueue: AsyncQueue = new AsyncQueue({
+    store,
+    blobs,
+    clock,
+    ids,
+    random: Math.random,
+    config: asyncQueueDefaults,
+    resolve,
+    run: (run) => void invoker.begin({ ...run, origin: 'async' }),
+    callBack: callBackTo({ accept: (accept) => asyncQueue.accept(accept) }),
+    warn,
+  })
+  function resolve(namespace: string, name: string): ReturnType<FunctionRegistry['resolve']> {
+    return functions.resolve(namespace, name, Math.random())
+  }
+
+  for (const revision of functions.routed()) activator.routed(revision)
+  functions.onChange((change) => {
+    if (change.kind === 'routed') for (const revision of change.routed) activator.routed(revision)
+    for (const revision of change.dropped) activator.dropped(revision)
+  })
+
+  const authenticator = new Authenticator({ namespaces })
+  onClose(() => authenticator.close())
+  const quotas = new Quotas({ limitsOf: (namespace) => namespaces.required(namespace).quotas })
+  namespaces.onNamespaceChange((name, namespace) => quotas.changed(name, namespace?.quotas))
+  const front: Front = new Front({
+    invoker,
+    resolve,
+    authenticate: (authorization) => authenticator.authenticate(authorization),
+    admission: new QuotaAdmission({ quotas, nowMs: () => clock.monotonicUs() / 1000 }),
+    acceptAsync: (accept) => asyncQueue.accept(accept),
+    api: (request, response) => api(request, response),
+    metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
+    traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
+  })
+  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, activator, worker, resolve, log })
+
+  const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, front.handle)
+  const address = await listen(server, options.port, options.host ?? '127.0.0.1')
+  onClose(() => closeServer(server))
+  const url = `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
+  const credentials = await ensureLocalKey({ namespaces, file: join(data, 'credentials.json'), randomBytes, url })
+
+  activator.start()
+  asyncQueue.start()
+  exposePlatform(telemetry.metrics, { activator, worker, invoker })
+  // What a killed platform left behind is nobody's any more; the store's lock says that no other platform is here.
+  setImmediate(() => {
+    sandboxes.sweep().catch((error: unknown) => warn('leftovers of an earlier run could not be removed', error))
+    functions.sweep().catch((error: unknown) => warn('unused code could not be removed', error))
+    worker.warmUp()
+  })
+
+  return {
+    url,
+    namespace: credentials.namespace,
+    key: credentials.key,
+    stemCellsReady: () => worker.stemCellsReady(),
+    async close() {
+      await closeServer(server, invoker.close(CLOSE_GRACE_MS))
+      activator.close()
+      await asyncQueue.close()
+      await worker.close()
+      await telemetry.close()
+      authenticator.close()
+      functions.close()
+      namespaces.close()
+      await store.close()
+    },
+  }
+}
+
+async function listen(server: Server, port: number, host: string): Promise<AddressInfo> {
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen({ port, host, backlog: 4096 }, resolve)
+    })
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    if (code === 'EADDRINUSE') {
+      throw new PlatformError('PORT_IN_USE', `Port ${port} on ${host} is in use; stop what uses it, or choose another with --port (0 picks a free one).`, { cause })
+    }
+    if (code === 'EACCES') throw new PlatformError('PORT_IN_USE', `Port ${port} may not be opened by this user; choose one above 1023 with --port.`, { cause })
+    throw cause
+  }
+  return server.address() as AddressInfo
+}
+
+/** Refuses new connections, waits for `drained`, and then for the last answers to leave. */
+async function closeServer(server: Server, drained: Promise<void> = Promise.resolve()): Promise<void> {
+  if (!server.listening) return
+  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+  server.closeIdleConnections()
+  await drained
+  server.closeIdleConnections()
+  const timer = setTimeout(() => server.closeAllConnections(), 1000)
+  await closed
+  clearTimeout(timer)
+}

@@ -1,0 +1,308 @@
+/**
+ * The records of all invocations that ended: taken in for next to nothing, written in blocks, found again.
+ *
+ * `add` pushes onto an array. A timer (or 512 waiting records) begins to write them: a slice of at most 128 at a time, so
+ * that no slice holds the event loop for a millisecond. Each record goes to two journals, `records/<namespace>` and
+ * `records/<namespace>/<function>`: listing one quiet function then never reads the records of a busy one, for one more
+ * string per block. The text is encoded once.
+ *
+ * Records are listed by the time at which they were written, newest first: that is the order in which invocations ended,
+ * up to the few ms of a batch. It is the only order that is stable while long invocations still end.
+ *
+ * In-flight invocations are not here: who holds them knows them.
+ *
+ * Invariants:
+ *   G1. A record that was added is found by `get` and `list` at once, durable within the batch time plus the store's flush time.
+ *   G2. At most `pendingMax` records wait; more are dropped and counted (`dropped`).
+ *   G3. A page that ends before the journal does has a cursor. Following cursors gives each record that was there at the
+ *       first page exactly once, whatever is added meanwhile.
+ *   G4. One call scans at most `scanBlocksMax` blocks, and lets other work run after every few.
+ */
+import type { Clock, Timer } from '#base/clock.ts'
+import { silentLog } from '#base/log.ts'
+import type { Log } from '#base/log.ts'
+import { acceptedAtMs } from '#contract/ids.ts'
+import type { InvocationRecord, StartKind } from '#contract/invocation-record.ts'
+import { JournalRetention } from './journal-retention.ts'
+import type { JournalStore, RetentionConfig } from './journal-retention.ts'
+import { BLOCK_RECORDS_MAX, BlockWriter, decodeBlock, decodeHead, decodeMatching, encodeRecord, endedAtMs } from './record-codec.ts'
+import type { BlockHead } from './record-codec.ts'
+import { formatCursor, parseCursor } from './record-cursor.ts'
+import type { RecordCursor } from './record-cursor.ts'
+
+export interface RecordLogConfig extends RetentionConfig {
+  /** Longest wait of a record before it is written, ms. Raising it makes blocks larger and a crash costlier. */
+  readonly batchMs: number
+  /** How many waiting records start writing at once. */
+  readonly batchRecords: number
+  /** Most records that wait to be written (G2); each is about 1 KB of memory. */
+  readonly pendingMax: number
+  /** Newest records that are also kept in memory, for `get`; each is about 1 KB. */
+  readonly recentMax: number
+  /** Most blocks that one call reads (G4). Raising it makes a hopeless search slower and its pages fewer. */
+  readonly scanBlocksMax: number
+}
+
+export const recordLogDefaults: RecordLogConfig = {
+  batchMs: 50, batchRecords: 512, pendingMax: 65_536, recentMax: 2048, scanBlocksMax: 2000, daysMax: 14, bytesMax: 4 * 1024 ** 3,
+}
+
+export interface RecordQuery {
+  readonly namespace: string
+  readonly function?: string
+  readonly outcome?: 'ok' | 'error'
+  readonly start?: StartKind
+  /** Only those that took at least this long in all, µs. */
+  readonly minUs?: number
+  /** Only errors whose code, message or stack contains this, in whatever case. */
+  readonly search?: string
+  /** Only those that ended then or later, epoch ms. */
+  readonly sinceMs?: number
+  /** Only those that ended before, epoch ms. */
+  readonly untilMs?: number
+  /** Most records of a page, 1 to 1000. */
+  readonly limit: number
+  /** Of the page before. */
+  readonly cursor?: string
+}
+
+export interface RecordPage {
+  /** Newest first. */
+  readonly records: readonly InvocationRecord[]
+  /** Absent when there is nothing more. A page can be short, or empty, and have one: the scan was cut (G4). */
+  readonly cursor?: string
+}
+
+/** A block may lie this much later in its journal than its records ended: a stalled event loop, a clock set back a little. */
+const LATE_MS = 2000
+/** Blocks between two pauses of a scan: about a ms. */
+const BLOCKS_PER_TURN = 16
+
+export class RecordLog {
+  readonly #store: JournalStore
+  readonly #clock: Clock
+  readonly #config: RecordLogConfig
+  readonly #log: Log
+  readonly #retention: JournalRetention
+  #pending: InvocationRecord[] = []
+  /** How many of `pending` are written already. */
+  #written = 0
+  /** The newest written ones in arrays of at least a slice, oldest first. */
+  #recent: InvocationRecord[][] = []
+  #recentCount = 0
+  #timer: { readonly timer: Timer; readonly soon: boolean } | undefined
+  #blockNumber = 0
+  #dropped = 0
+
+  constructor(options: { readonly store: JournalStore; readonly clock: Clock; readonly config?: Partial<RecordLogConfig>; readonly log?: Log }) {
+    this.#store = options.store
+    this.#clock = options.clock
+    this.#config = { ...recordLogDefaults, ...options.config }
+    this.#log = options.log ?? silentLog
+    this.#retention = new JournalRetention({ store: this.#store, clock: this.#clock, kind: 'records', config: this.#config, log: this.#log })
+  }
+
+  /** Begins to trim what is too old or too much. */
+  async start(): Promise<void> {
+    await this.#retention.start()
+  }
+
+  /** Takes in the record of an invocation that ended. Must not be changed afterwards. */
+  add(record: InvocationRecord): void {
+    const waiting = this.#pending.length - this.#written
+    if (waiting >= this.#config.pendingMax) {
+      this.#dropped++
+      return
+    }
+    this.#pending.push(record)
+    if (waiting === 0) this.#arm(false)
+    else if (waiting + 1 === this.#config.batchRecords) this.#arm(true)
+  }
+
+  /** Records lost since the start: too many waited, or the store refused them. */
+  get dropped(): number {
+    return this.#dropped
+  }
+
+  /** The last attempt of this invocation that ended. @param id 32 hex digits. */
+  async get(namespace: string, id: string): Promise<InvocationRecord | undefined> {
+    const recent = this.#findRecent(namespace, id)
+    if (recent !== undefined) return recent
+    let found: InvocationRecord | undefined
+    let scanned = 0
+    // It ended after it was accepted, mostly within a few blocks. A clock set back may hide it a little before.
+    for await (const { row } of this.#store.read(namespaceJournal(namespace), { fromMs: acceptedAtMs(id) - LATE_MS, order: 'oldest-first' })) {
+      if (++scanned > this.#config.scanBlocksMax) break
+      if (scanned % BLOCKS_PER_TURN === 0) await nextTurn()
+      // Once an attempt is found, only blocks that hold later attempts can matter.
+      if (found !== undefined && (decodeHead(row)?.a ?? 0) <= found.attempt) continue
+      for (const record of decodeMatching(row, namespace, id)) if (record.id === id && record.attempt >= (found?.attempt ?? 0)) found = record
+      if (found !== undefined && (found.outcome === 'ok' || found.origin !== 'async')) break
+    }
+    return found
+  }
+
+  /** A page of records, newest first. @throws INPUT_INVALID when the cursor is none. */
+  async list(query: RecordQuery): Promise<RecordPage> {
+    const cursor = query.cursor === undefined ? undefined : parseCursor(query.cursor)
+    await this.#writeAll()
+    const journal = query.function === undefined ? namespaceJournal(query.namespace) : functionJournal(query.namespace, query.function)
+    const limit = Math.min(1000, Math.max(1, query.limit))
+    const wanted = matcher(query)
+    const records: InvocationRecord[] = []
+    let scanned = 0
+    for await (const { atMs, row } of this.#store.read(journal, { order: 'newest-first', ...window(query, cursor) })) {
+      const head = decodeHead(row)
+      if (head === undefined) continue
+      const place = cursor === undefined ? 'after' : compare(cursor, atMs, head.n)
+      if (place === 'before') continue
+      if (++scanned > this.#config.scanBlocksMax) return { records, cursor: formatCursor({ atMs, number: head.n, seen: place === 'at' ? cursor!.seen : 0 }) }
+      if (scanned % BLOCKS_PER_TURN === 0) await nextTurn()
+      if (!mayMatch(head, query)) continue
+      const block = decodeBlock(row, query.namespace)
+      for (let seen = place === 'at' ? cursor!.seen : 0; seen < block.length; seen++) {
+        const record = block[block.length - 1 - seen]!
+        if (!wanted(record)) continue
+        if (records.length === limit) return { records, cursor: formatCursor({ atMs, number: head.n, seen }) }
+        records.push(record)
+      }
+    }
+    return { records }
+  }
+
+  /** Writes what waits and stops. */
+  async close(): Promise<void> {
+    this.#timer?.timer.cancel()
+    this.#timer = undefined
+    await this.#writeAll()
+    await this.#retention.stop()
+  }
+
+  /** Trims now; see {@link JournalRetention.round}. */
+  trim(): Promise<number> {
+    return this.#retention.round()
+  }
+
+  #arm(soon: boolean): void {
+    if (this.#timer !== undefined) {
+      if (this.#timer.soon || !soon) return
+      this.#timer.timer.cancel()
+    }
+    const timer = this.#clock.after(soon ? 0 : this.#config.batchMs, () => {
+      this.#timer = undefined
+      // More when more waits: a turn of a loaded event loop can bring more records than one slice takes away.
+      const slices = Math.ceil((this.#pending.length - this.#written) / (8 * BLOCK_RECORDS_MAX))
+      for (let slice = 0; slice < slices; slice++) this.#writeSlice()
+      if (this.#pending.length > 0) this.#arm(true)
+    })
+    this.#timer = { timer, soon }
+  }
+
+  async #writeAll(): Promise<void> {
+    for (let slice = 1; this.#pending.length > 0; slice++) {
+      this.#writeSlice()
+      if (slice % 4 === 0) await nextTurn()
+    }
+  }
+
+  /** Encodes and appends the next few. */
+  #writeSlice(): void {
+    const end = Math.min(this.#pending.length, this.#written + BLOCK_RECORDS_MAX)
+    const groups = new Map<string, Group>()
+    for (let index = this.#written; index < end; index++) {
+      const record = this.#pending[index]!
+      let group = groups.get(record.namespace)
+      if (group === undefined) groups.set(record.namespace, (group = { all: new BlockWriter(), functions: new Map() }))
+      let own = group.functions.get(record.function)
+      if (own === undefined) group.functions.set(record.function, (own = new BlockWriter()))
+      const line = encodeRecord(record)
+      group.all.add(record, line)
+      own.add(record, line)
+    }
+    for (const [namespace, group] of groups) this.#appendGroup(namespace, group)
+    this.#written = end
+    if (end < this.#pending.length && end < this.#config.recentMax) return
+    this.#remember(this.#pending.slice(0, end))
+    this.#pending = this.#pending.slice(end)
+    this.#written = 0
+  }
+
+  #appendGroup(namespace: string, group: Group): void {
+    const atMs = this.#clock.epochMs()
+    const all = group.all.finish(++this.#blockNumber)
+    try {
+      this.#append(namespaceJournal(namespace), atMs, all)
+      for (const [name, own] of group.functions) {
+        // A block of one function is the same in both journals.
+        this.#append(functionJournal(namespace, name), atMs, group.functions.size === 1 ? all : own.finish(this.#blockNumber))
+      }
+    } catch (error) {
+      this.#dropped += group.all.count
+      this.#log.error('records were lost: the store refused them', { namespace, records: group.all.count, error })
+    }
+  }
+
+  #append(journal: string, atMs: number, row: string): void {
+    this.#store.append(journal, [{ atMs, row }])
+    this.#retention.note(journal, row.length)
+  }
+
+  #remember(records: InvocationRecord[]): void {
+    this.#recent.push(records)
+    this.#recentCount += records.length
+    while (this.#recentCount - this.#recent[0]!.length >= this.#config.recentMax) this.#recentCount -= this.#recent.shift()!.length
+  }
+
+  #findRecent(namespace: string, id: string): InvocationRecord | undefined {
+    // A linear search of a few thousand costs 10 µs now and then; an index would cost every invocation.
+    const isIt = (record: InvocationRecord): boolean => record.id === id && record.namespace === namespace
+    return this.#pending.findLast(isIt) ?? this.#recent.toReversed().map((part) => part.findLast(isIt)).find((record) => record !== undefined)
+  }
+}
+
+interface Group {
+  readonly all: BlockWriter
+  readonly functions: Map<string, BlockWriter>
+}
+
+function namespaceJournal(namespace: string): string {
+  return `records/${namespace}`
+}
+
+function functionJournal(namespace: string, name: string): string {
+  return `records/${namespace}/${name}`
+}
+
+function window(query: RecordQuery, cursor: RecordCursor | undefined): { readonly fromMs?: number; readonly untilMs?: number } {
+  const untilMs = Math.min(query.untilMs === undefined ? Infinity : query.untilMs + LATE_MS, cursor === undefined ? Infinity : cursor.atMs + 1)
+  return { ...(query.sinceMs !== undefined && { fromMs: query.sinceMs - LATE_MS }), ...(untilMs !== Infinity && { untilMs }) }
+}
+
+/** Where a block lies for a caller who has got to the cursor, in the order newest first. */
+function compare(cursor: RecordCursor, atMs: number, number: number): 'before' | 'at' | 'after' {
+  const ahead = atMs - cursor.atMs || number - cursor.number
+  return ahead > 0 ? 'before' : ahead === 0 ? 'at' : 'after'
+}
+
+function mayMatch(head: BlockHead, query: RecordQuery): boolean {
+  if (head.e === 0 && (query.outcome === 'error' || query.search !== undefined)) return false
+  if (head.e === head.c && query.outcome === 'ok') return false
+  if (query.start !== undefined && !head.s.includes(query.start)) return false
+  if (query.minUs !== undefined && head.x < query.minUs) return false
+  return (query.sinceMs === undefined || head.hi >= query.sinceMs) && (query.untilMs === undefined || head.lo < query.untilMs)
+}
+
+function matcher(query: RecordQuery): (record: InvocationRecord) => boolean {
+  const search = query.search?.toLowerCase()
+  return (record) =>
+    (query.outcome === undefined || record.outcome === query.outcome) &&
+    (query.start === undefined || record.start === query.start) &&
+    (query.minUs === undefined || record.totalUs >= query.minUs) &&
+    (query.sinceMs === undefined || endedAtMs(record) >= query.sinceMs) &&
+    (query.untilMs === undefined || endedAtMs(record) < query.untilMs) &&
+    (search === undefined || (record.error !== undefined && `${record.error.code} ${record.error.message} ${record.error.stack ?? ''}`.toLowerCase().includes(search)))
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}

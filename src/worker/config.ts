@@ -1,0 +1,19 @@
+/** What can be tuned about a worker. */
+
+export interface WorkerConfig {
+  /** Sandboxes kept started without a function, by kind. Each costs the memory of an idle runtime (about 45 MB for Node). */
+  readonly stemCells: Readonly<Partial<Record<'node' | 'python', number>>>
+  /** Quiet time before a taken stem cell is replaced, ms. Longer disturbs running invocations less. */
+  readonly stemCellRefillMs: number
+  /** How long a runtime may take to start, ms. */
+  readonly helloTimeoutMs: number
+  /** Size of each sandbox's private /tmp, bytes; it counts as the function's memory. */
+  readonly tmpBytesMax: number
+}
+
+export const workerDefaults: WorkerConfig = {
+  stemCells: { node: 2, python: 1 },
+  stemCellRefillMs: 20,
+  helloTimeoutMs: 10_000,
+  tmpBytesMax: 512 * 1024 * 1024,
+}

@@ -1,0 +1,448 @@
+/**
+ * The queue proxy of one instance: carries invocations over the instance's channel and back, and knows how deep it is in.
+ *
+ * One per instance, co-located with it (thesis 2.3). It owns the frame protocol on the platform's side, the deadlines of
+ * the invocations it carries, and the flow control in both directions; the activator decides what to hand over, the
+ * worker owns the sandbox. Calls that the function makes arrive here too and leave through {@link QueueProxyOwner.called}.
+ *
+ * Invariants:
+ *   Q1. An invocation handed over ends exactly once: by its answer, its failure, its deadline, or the instance's death.
+ *   Q2. `computing` counts invocations that were handed over and have neither ended nor said that they wait.
+ *   Q3. Bytes held here per stream and direction never exceed CREDIT_BYTES (frames F2).
+ *   Q4. An invocation past its deadline that the runtime does not let go of within `resetGraceMs` makes the instance
+ *       hung: the owner is told once and kills it.
+ */
+import { Readable } from 'node:stream'
+import type { Duplex } from 'node:stream'
+import type { Clock, Timer } from '#base/clock.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { PlatformErrorBody } from '#contract/errors.ts'
+import {
+  CREDIT_BYTES,
+  encodeFrame,
+  encodeHeadFrame,
+  FrameDecoder,
+  FrameFlag,
+  FrameType,
+  INLINE_BYTES_MAX,
+  LogLevel,
+  parseJson,
+  splitHead,
+} from '#contract/frames.ts'
+import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, LogLevelName, OpenHead } from '#contract/frames.ts'
+import type { AnswerSink, Invocation, InvocationRequest } from '#contract/invocation.ts'
+import type { InstanceLoad } from '#contract/instance-load.ts'
+import { ownTraceparent } from '#telemetry/trace-context.ts'
+import { CallStream } from './call-stream.ts'
+
+/** A call that the code inside makes. */
+export interface FunctionCall {
+  readonly parent: Invocation
+  /** `name` or `namespace/name`. */
+  readonly target: string
+  readonly request: InvocationRequest
+  /** Accept durably and answer with the id; run later. */
+  readonly async: boolean
+  readonly sink: AnswerSink
+  /** To be set by whoever carries the call: stops it when the caller lets go. */
+  onCancel: (reason: PlatformError) => void
+}
+
+export interface QueueProxyOwner {
+  /** Room may have appeared: an invocation ended, or now waits instead of computing. */
+  changed(): void
+  called(call: FunctionCall): void
+  logged(invocation: Invocation | undefined, level: LogLevelName, text: string): void
+  /** The channel ended or the protocol was broken. Invocations are still open: the owner knows why and calls `abandon`. */
+  lost(error: PlatformError | undefined): void
+  /** Q4. */
+  hung(invocation: Invocation): void
+}
+
+/** The function's history, as far as a queue proxy feeds it (activator/burst-decision.ts). */
+export interface LoadObserver {
+  observeCompute(us: number): void
+  observeRun(us: number): void
+}
+
+export interface QueueProxyOptions {
+  readonly channel: Duplex
+  readonly clock: Clock
+  readonly owner: QueueProxyOwner
+  /** How long a runtime may take to confirm that a timed-out invocation has been let go. */
+  readonly resetGraceMs?: number
+}
+
+/** One invocation on the channel. */
+interface CarriedStream {
+  readonly id: number
+  readonly invocation: Invocation
+  computing: boolean
+  /** Bytes of the request body that may still be sent. */
+  sendCredit: number
+  body: Readable | undefined
+  headSeen: boolean
+  /** Bytes of the answer that were passed on and not yet consumed. */
+  unconsumedBytes: number
+}
+
+const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
+
+export class QueueProxy {
+  readonly #channel: Duplex
+  readonly #clock: Clock
+  readonly #owner: QueueProxyOwner
+  readonly #resetGraceMs: number
+  readonly #decoder: FrameDecoder
+  readonly #streams = new Map<number, CarriedStream>()
+  readonly #calls = new Map<number, CallStream>()
+  /** Q2. Changed in place: the balancer reads it for every invocation. */
+  readonly load: InstanceLoad = { inFlight: 0, computing: 0, computingSinceUs: 0, lastUsedUs: 0 }
+  /** Learns how long invocations compute and run. */
+  observer: LoadObserver | undefined
+  #nextStream = 2
+  #out: Buffer[] = []
+  #flushScheduled = false
+  #deadlineTimer: Timer | undefined
+  #deadlineTimerAtMs = Infinity
+  #state: 'open' | 'closed' = 'open'
+  readonly #flush = (): void => this.#writeOut()
+
+  readonly hello = Promise.withResolvers<HelloFrame>()
+  readonly #inited = Promise.withResolvers<InitedFrame>()
+
+  constructor(options: QueueProxyOptions) {
+    this.#channel = options.channel
+    this.#clock = options.clock
+    this.#owner = options.owner
+    this.#resetGraceMs = options.resetGraceMs ?? 250
+    this.#decoder = new FrameDecoder((type, flags, stream, payload) => this.#receive(type, flags, stream, payload))
+    // Nobody may be waiting for these when the instance dies; the owner hears of it through `lost`.
+    this.hello.promise.catch(() => {})
+    this.#inited.promise.catch(() => {})
+    this.#channel.on('data', (chunk: Buffer) => {
+      if (this.#state === 'closed') return
+      try {
+        this.#decoder.push(chunk)
+      } catch (thrown) {
+        this.#lose(PlatformError.from(thrown))
+      }
+    })
+    this.#channel.on('error', () => this.#lose(undefined))
+    this.#channel.on('close', () => this.#lose(undefined))
+  }
+
+  /** Makes the generic runtime an instance. @throws what the runtime says (CODE_INVALID, HANDLER_NOT_FOUND, INIT_FAILED), or INSTANCE_LOST. */
+  init(frame: InitFrame): Promise<InitedFrame> {
+    this.#send(encodeFrame(FrameType.init, 0, 0, JSON.stringify(frame)))
+    return this.#inited.promise
+  }
+
+  /** Hands an invocation over. It must have room: the caller has asked `load`. */
+  open(invocation: Invocation): void {
+    const id = this.#nextStream
+    this.#nextStream += 2
+    const { request } = invocation
+    const nowMs = this.#clock.epochMs()
+    invocation.state = 'running'
+    const nowUs = this.#clock.monotonicUs()
+    invocation.handedUs = nowUs
+    invocation.deadlineMs = Math.min(invocation.deadlineMs, nowMs + invocation.revision.config.timeoutMs)
+
+    const inline = request.body === undefined || request.body instanceof Uint8Array
+    const stream: CarriedStream = {
+      id,
+      invocation,
+      computing: true,
+      sendCredit: CREDIT_BYTES,
+      body: inline ? undefined : (request.body as Readable),
+      headSeen: false,
+      unconsumedBytes: 0,
+    }
+    this.#streams.set(id, stream)
+    const { load } = this
+    load.inFlight++
+    if (load.computing++ === 0) load.computingSinceUs = nowUs
+    load.lastUsedUs = nowUs
+    invocation.cancel = (reason) => this.#cancel(stream, reason)
+
+    const head: OpenHead = {
+      k: request.kind,
+      i: invocation.id,
+      m: request.method,
+      u: request.path,
+      h: request.headers,
+      d: invocation.deadlineMs,
+      t: ownTraceparent(invocation.traceparent, invocation.id, invocation.attempt),
+      n: invocation.attempt,
+    }
+    const flags = inline ? FrameFlag.end : 0
+    this.#send(encodeHeadFrame(FrameType.open, flags, id, JSON.stringify(head), inline ? (request.body as Buffer | undefined) : undefined))
+    if (stream.body !== undefined) this.#sendBody(stream, stream.body)
+    this.#watchDeadline(invocation.deadlineMs)
+  }
+
+  /** No more invocations will come: the runtime ends the open ones and exits. */
+  stop(): void {
+    this.#send(encodeFrame(FrameType.stop, 0, 0))
+  }
+
+  /** The instance is gone. Every invocation still open fails with what `why` says of it. */
+  abandon(why: (invocation: Invocation) => PlatformError): void {
+    this.#state = 'closed'
+    this.#deadlineTimer?.cancel()
+    const lost = new PlatformError('INSTANCE_LOST', 'The instance ended before it was ready.')
+    this.hello.reject(lost)
+    this.#inited.reject(lost)
+    const nowUs = this.#clock.monotonicUs()
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    this.load.inFlight = 0
+    this.load.computing = 0
+    for (const stream of streams) {
+      this.#dropBody(stream)
+      stream.invocation.fail(why(stream.invocation), nowUs)
+    }
+    for (const call of this.#calls.values()) call.cancel(lost)
+    this.#calls.clear()
+  }
+
+  #receive(type: number, flags: number, id: number, payload: Buffer): void {
+    if ((id & 1) === 1) return this.#receiveCall(type, flags, id, payload)
+    switch (type) {
+      case FrameType.head: {
+        const stream = this.#streams.get(id)
+        if (stream !== undefined) this.#receiveHead(stream, flags, payload)
+        return
+      }
+      case FrameType.usage: {
+        const stream = this.#streams.get(id)
+        if (stream !== undefined && payload.length >= 8) {
+          stream.invocation.cpuUs = payload.readUInt32LE(0)
+          stream.invocation.memoryPeakKb = payload.readUInt32LE(4)
+        }
+        return
+      }
+      case FrameType.waiting: {
+        const stream = this.#streams.get(id)
+        if (stream?.computing !== true) return
+        this.#computed(stream, this.#clock.monotonicUs())
+        return this.#owner.changed()
+      }
+      case FrameType.data: {
+        const stream = this.#streams.get(id)
+        if (stream !== undefined) this.#receiveData(stream, flags, payload)
+        return
+      }
+      case FrameType.reset: {
+        const stream = this.#streams.get(id)
+        if (stream === undefined) return
+        // An empty reset confirms ours (F4); a body is the function's own failure.
+        const error =
+          payload.length === 0
+            ? new PlatformError('CANCELLED', 'The invocation was cancelled.')
+            : PlatformError.fromBody(parseJson<PlatformErrorBody>(payload.toString()))
+        return this.#end(stream, error)
+      }
+      case FrameType.credit: {
+        const stream = this.#streams.get(id)
+        if (stream === undefined || payload.length < 4) return
+        stream.sendCredit += payload.readUInt32LE(0)
+        if (stream.sendCredit > 0) stream.body?.resume()
+        return
+      }
+      case FrameType.log: {
+        const level = levelNames[payload[0] ?? -1] ?? 'stdout'
+        return this.#owner.logged(this.#streams.get(id)?.invocation, level, payload.toString('utf8', 1))
+      }
+      case FrameType.hello:
+        return this.hello.resolve(parseJson<HelloFrame>(payload.toString()))
+      case FrameType.inited:
+        return this.#inited.resolve(parseJson<InitedFrame>(payload.toString()))
+      case FrameType.initFailed:
+        return this.#inited.reject(PlatformError.fromBody(parseJson<PlatformErrorBody>(payload.toString())))
+      default:
+        throw new PlatformError('PROTOCOL_BROKEN', `The runtime sent a frame of type ${type} on stream ${id}.`)
+    }
+  }
+
+  #receiveHead(stream: CarriedStream, flags: number, payload: Buffer): void {
+    const { invocation } = stream
+    if (stream.headSeen) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime answered an invocation twice.')
+    stream.headSeen = true
+    const { head, body } = splitHead<AnswerHead>(payload)
+    const last = (flags & FrameFlag.end) !== 0
+    if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
+    invocation.status = head.s
+    if (!this.#countAnswer(stream, body.length)) return
+    invocation.sink.head(head.s, head.h, body.length === 0 ? undefined : body, last)
+    if (last) this.#end(stream, undefined)
+  }
+
+  #receiveData(stream: CarriedStream, flags: number, payload: Buffer): void {
+    const { invocation } = stream
+    if (!stream.headSeen) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime sent an answer body before its head.')
+    const last = (flags & FrameFlag.end) !== 0
+    if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
+    stream.unconsumedBytes += payload.length
+    if (stream.unconsumedBytes > CREDIT_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime sent ${stream.unconsumedBytes} bytes with a credit of ${CREDIT_BYTES}.`)
+    if (!this.#countAnswer(stream, payload.length)) return
+    invocation.sink.data(payload, last, () => {
+      stream.unconsumedBytes -= payload.length
+      if (last || invocation.state === 'ended') return
+      this.#sendCredit(stream.id, payload.length)
+    })
+    if (last) this.#end(stream, undefined)
+  }
+
+  /** Counts, and cuts off an answer that is over the function's limit. @returns whether to go on. */
+  #countAnswer(stream: CarriedStream, bytes: number): boolean {
+    const { invocation } = stream
+    invocation.bytesOut += bytes
+    const bytesMax = invocation.revision.config.answerBytesMax
+    if (invocation.bytesOut <= bytesMax) return true
+    this.#cancel(
+      stream,
+      new PlatformError('ANSWER_TOO_LARGE', `The answer is longer than the function's limit of ${bytesMax} bytes; raise answerBytesMax.`),
+    )
+    return false
+  }
+
+  #end(stream: CarriedStream, error: PlatformError | undefined): void {
+    this.#streams.delete(stream.id)
+    this.#dropBody(stream)
+    const nowUs = this.#clock.monotonicUs()
+    if (stream.computing) this.#computed(stream, nowUs)
+    this.load.inFlight--
+    this.observer?.observeRun(nowUs - stream.invocation.handedUs)
+    if (error === undefined) stream.invocation.complete(nowUs)
+    else stream.invocation.fail(error, nowUs)
+    this.#owner.changed()
+  }
+
+  /** It has been answered or waits: what it computed is known, without the time it spent behind others of the instance. */
+  #computed(stream: CarriedStream, nowUs: number): void {
+    const { load } = this
+    this.observer?.observeCompute(nowUs - Math.max(stream.invocation.handedUs, load.computingSinceUs))
+    stream.computing = false
+    load.computing--
+    load.computingSinceUs = nowUs
+  }
+
+  /** Fails the invocation at once; the stream stays until the runtime has let go (F4, Q4). */
+  #cancel(stream: CarriedStream, reason: PlatformError): void {
+    if (stream.invocation.state === 'ended') return
+    this.#dropBody(stream)
+    this.#send(encodeFrame(FrameType.reset, 0, stream.id, JSON.stringify(reason.toBody())))
+    stream.invocation.fail(reason, this.#clock.monotonicUs())
+  }
+
+  #dropBody(stream: CarriedStream): void {
+    const body = stream.body
+    if (body === undefined) return
+    stream.body = undefined
+    // What is left of a request nobody reads must not stall the connection that brings it.
+    body.removeAllListeners('data')
+    body.resume()
+  }
+
+  #sendBody(stream: CarriedStream, body: Readable): void {
+    body.on('data', (chunk: Buffer) => {
+      if (stream.body === undefined) return
+      stream.invocation.bytesIn += chunk.length
+      stream.sendCredit -= chunk.length
+      for (let offset = 0; offset < chunk.length; offset += INLINE_BYTES_MAX) {
+        this.#send(encodeFrame(FrameType.data, 0, stream.id, chunk.subarray(offset, offset + INLINE_BYTES_MAX)))
+      }
+      if (stream.sendCredit <= 0) body.pause()
+    })
+    body.once('end', () => {
+      if (stream.body === undefined) return
+      stream.body = undefined
+      this.#send(encodeFrame(FrameType.data, FrameFlag.end, stream.id))
+    })
+    body.once('error', (cause) => {
+      if (stream.body === undefined) return
+      this.#cancel(stream, cause instanceof PlatformError ? cause : new PlatformError('CANCELLED', 'The request body broke off.', { cause }))
+    })
+  }
+
+  #receiveCall(type: number, flags: number, id: number, payload: Buffer): void {
+    if (type === FrameType.open) {
+      const { head, body } = splitHead<OpenHead>(payload)
+      const parent = this.#streams.get(head.c ?? 0)?.invocation
+      const call = new CallStream({
+        id,
+        send: (frame) => this.#send(frame),
+        closed: () => this.#calls.delete(id),
+      })
+      this.#calls.set(id, call)
+      if (parent === undefined || head.f === undefined) {
+        return call.fail(new PlatformError('CANCELLED', 'A call between functions needs a running invocation that makes it.'))
+      }
+      const ended = (flags & FrameFlag.end) !== 0
+      call.begin(this.#owner, parent, head, body, ended)
+      return
+    }
+    this.#calls.get(id)?.receive(type, flags, payload)
+  }
+
+  #watchDeadline(deadlineMs: number): void {
+    if (deadlineMs >= this.#deadlineTimerAtMs) return
+    this.#deadlineTimer?.cancel()
+    this.#deadlineTimerAtMs = deadlineMs
+    this.#deadlineTimer = this.#clock.after(Math.min(deadlineMs - this.#clock.epochMs(), 2 ** 31 - 1), () => this.#checkDeadlines())
+  }
+
+  #checkDeadlines(): void {
+    this.#deadlineTimerAtMs = Infinity
+    const nowMs = this.#clock.epochMs()
+    let nextMs = Infinity
+    for (const stream of this.#streams.values()) {
+      const { invocation } = stream
+      if (invocation.state !== 'ended' && invocation.deadlineMs <= nowMs) {
+        const limitMs = invocation.revision.config.timeoutMs
+        this.#cancel(
+          stream,
+          new PlatformError('FUNCTION_TIMEOUT', `The function did not answer within ${limitMs} ms; raise its timeout (--timeout) or make it faster.`),
+        )
+      }
+      if (invocation.state === 'ended') {
+        if (invocation.deadlineMs + this.#resetGraceMs <= nowMs) return this.#owner.hung(invocation)
+        nextMs = Math.min(nextMs, invocation.deadlineMs + this.#resetGraceMs)
+      } else {
+        nextMs = Math.min(nextMs, invocation.deadlineMs)
+      }
+    }
+    if (nextMs < Infinity) this.#watchDeadline(Math.max(nextMs, nowMs + 1))
+  }
+
+  #sendCredit(id: number, bytes: number): void {
+    const payload = Buffer.allocUnsafe(4)
+    payload.writeUInt32LE(bytes, 0)
+    this.#send(encodeFrame(FrameType.credit, 0, id, payload))
+  }
+
+  /** Frames of one turn of the event loop leave in one write: a system call costs more than all of them. */
+  #send(frame: Buffer): void {
+    if (this.#state === 'closed') return
+    this.#out.push(frame)
+    if (this.#flushScheduled) return
+    this.#flushScheduled = true
+    setImmediate(this.#flush)
+  }
+
+  #writeOut(): void {
+    this.#flushScheduled = false
+    const out = this.#out
+    if (out.length === 0 || this.#state === 'closed') return
+    this.#out = []
+    this.#channel.write(out.length === 1 ? out[0]! : Buffer.concat(out))
+  }
+
+  #lose(error: PlatformError | undefined): void {
+    if (this.#state === 'closed') return
+    this.#state = 'closed'
+    this.#owner.lost(error)
+  }
+}

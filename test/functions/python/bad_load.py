@@ -1,0 +1,9 @@
+"""Prints, then fails while it is loaded."""
+print("loading")
+
+
+def prepare():
+    raise RuntimeError("no database")
+
+
+prepare()

@@ -1,0 +1,6 @@
+"""An entry inside a package."""
+from .inner import value
+
+
+def main(params):
+    return value
