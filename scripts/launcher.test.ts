@@ -103,12 +103,12 @@ describe('the launcher', () => {
   })
 
   test('installs the packages of the benchmarks for bench only', async () => {
-    mkdirSync(join(root, 'bench'))
-    writeFileSync(join(root, 'bench/package-lock.json'), '{}')
+    mkdirSync(join(root, 'bench/baselines'), { recursive: true })
+    writeFileSync(join(root, 'bench/baselines/package-lock.json'), '{}')
     await launch(['list'])
     assert.equal(npmRuns().length, 1)
     await launch(['bench', 'warm'])
-    assert(npmRuns().at(-1)!.startsWith(join(root, 'bench')))
+    assert(npmRuns().at(-1)!.startsWith(join(root, 'bench/baselines')))
   })
 
   test('is found through symbolic links, from any directory, and hands on the exit code (L3)', async () => {

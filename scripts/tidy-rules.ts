@@ -40,7 +40,7 @@ export const forbidden: readonly { readonly pattern: RegExp; readonly why: strin
 
 /** One word, one meaning (docs/glossary.md): words of other platforms that name something which has a word here. */
 export const words: readonly { readonly pattern: RegExp; readonly say: string; readonly only?: RegExp; readonly except?: RegExp }[] = [
-  { pattern: /\binvokers?\b/i, say: 'worker', only: /\.md$/, except: /glossary|openwhisk|papers|decisions/i },
+  { pattern: /\binvokers?\b(?!\.ts)/, say: 'worker', only: /\.md$/, except: /glossary|openwhisk|papers|decisions/i },
   { pattern: /\bactivation id\b/i, say: 'invocation id', except: /glossary|openwhisk|contract\/ids/i },
   { pattern: /\bwarm containers?\b/i, say: 'ready instance', except: /glossary|openwhisk|papers|decisions/i },
 ]

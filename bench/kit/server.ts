@@ -37,13 +37,15 @@ export interface PlatformSettings {
   readonly data?: string
   readonly args?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
+  /** File descriptor for what it logs; default: this process's standard error. */
+  readonly logTo?: number
 }
 
 export async function startPlatform(settings: PlatformSettings = {}): Promise<RunningPlatform> {
   const data = settings.data ?? (await mkdtemp(join(tmpdir(), 'skep-bench-')))
   const startedMs = performance.now()
   const child = spawn(join(root, 'skep'), ['up', '--port', '0', '--data', data, '--json', ...(settings.args ?? [])], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', settings.logTo ?? 'inherit'],
     env: { ...process.env, ...settings.environment },
   })
   const line = await firstLine(child)

@@ -85,10 +85,6 @@ export class Host implements InvocationOwner {
     this.#instance = instance
   }
 
-  get openInvocations(): Iterable<Invocation> {
-    return this.#invocations.values()
-  }
-
   beforeEnd(invocation: Invocation): void {
     this.#sample()
     const payload = Buffer.allocUnsafe(8)

@@ -57,10 +57,6 @@ export class Invocation {
     return this.#state !== 'ended'
   }
 
-  get isAnswered(): boolean {
-    return this.#state !== 'open'
-  }
-
   get hasLateWork(): boolean {
     return this.#lateWork > 0
   }

@@ -4,8 +4,9 @@
  *   node main.ts                                     speaks frames on descriptor 3 (contract/frames.ts)
  *   node main.ts --make-compile-cache ENTRY DIR      loads /app/ENTRY once and keeps V8's compiled code in DIR
  *
- * It starts without a function (a stem cell), says hello as early as it can, and only then, while it waits for a
- * function, loads what most functions need. The code's directory is /app, or SKEP_APP_DIR where there is no sandbox.
+ * It starts without a function (a stem cell) and says hello as early as it can: it loads little, and Node's fetch classes
+ * not at all until a function needs them (web/real.ts; start Node with --expose-internals for that). The code's directory
+ * is /app, or SKEP_APP_DIR where there is no sandbox.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { Host } from './host.ts'

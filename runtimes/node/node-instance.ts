@@ -79,7 +79,7 @@ export class NodeInstance implements Instance {
   }
 
   #fetch(invocation: Invocation): unknown {
-    return this.#handler.run(LightRequest.fromInvocation(invocation), this.#environment, new FetchContext(invocation, this.#output))
+    return this.#handler.run(LightRequest.fromInvocation(invocation), this.#environment, new FetchContext(invocation))
   }
 
   async #convert(invocation: Invocation): Promise<unknown> {
@@ -150,11 +150,9 @@ export class NodeInstance implements Instance {
 /** What a fetch handler gets as its third argument. */
 class FetchContext {
   readonly #invocation: Invocation
-  readonly #output: Output
 
-  constructor(invocation: Invocation, output: Output) {
+  constructor(invocation: Invocation) {
     this.#invocation = invocation
-    this.#output = output
   }
 
   get invocationId(): string | undefined {
@@ -195,7 +193,6 @@ class FetchContext {
   }
 
   get log(): unknown {
-    void this.#output
     return sdk().log
   }
 }

@@ -124,3 +124,11 @@ test('default functions are told apart by name and parameter', async () => {
     assert.equal(answer.text, shape === 'fetch' ? 'x' : '{"a":1}')
   }
 })
+
+test('a simple function never loads the heavy fetch classes; one that needs them gets them', async () => {
+  const source = 'export default { async fetch(r: Request) { const p = new URL(r.url).pathname; if (p === "/heavy") return new Response(r.clone().body); await r.text(); return Response.json({ heavy: process.moduleLoadList.some((m) => m.includes("undici")), h: r.headers.get("host"), flags: process.execArgv }) } }'
+  await using peer = await startNodeFunction('index.ts', source)
+  assert.deepEqual(JSON.parse((await peer.http('POST', '/', { body: 'x' })).text), { heavy: false, h: 'test.local', flags: [] })
+  assert.equal((await peer.http('POST', '/heavy', { body: 'x' })).text, 'x')
+  assert.equal(JSON.parse((await peer.http('POST', '/', { body: 'x' })).text).heavy, true)
+})

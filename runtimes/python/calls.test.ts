@@ -20,6 +20,7 @@ async function onCall(call: PeerCall): Promise<void> {
     case 'size': return call.reply(JSON.parse(payload.toString()))
     case 'reverse': return call.replyBytes(Buffer.from(payload.toReversed()), 'application/octet-stream')
     case 'refuses': return call.reply({ error: 'not today' }, 500)
+    case 'held':
     case 'never': return
     default: return call.fail(new PlatformError('FUNCTION_NOT_FOUND', `There is no function ${call.head.f}.`))
   }
@@ -67,6 +68,16 @@ describe('skep.invoke', needsPython, () => {
     await using peer = await start('calls.py')
     const results = await Promise.all(Array.from({ length: 64 }, (_, number) => peer.event({ what: 'chain', number })))
     assert.deepEqual(results.map((answer) => answer.json), Array.from({ length: 64 }, (_, number) => number * 4))
+  })
+
+  test('does not keep other invocations from running while it waits for the answer', async () => {
+    await using peer = await start('calls.py')
+    calls.length = 0
+    const waiting = peer.event({ name: 'held' })
+    while (calls.length === 0) await new Promise((resolve) => setImmediate(resolve))
+    assert.equal((await peer.event({ what: 'chain', number: 1 })).json, 4)
+    calls[0]!.reply('at last')
+    assert.equal((await waiting).json, 'at last')
   })
 
   test('is let go when its caller is cancelled, and the callee is told', async () => {

@@ -5,8 +5,9 @@ sends log lines that wait for company.
 It ticks while there is something to look at, and a little longer (LINGER_TICKS), so that a steady stream of short
 invocations does not have to wake it each time; then it sleeps until `wake`.
 
-A handler computes when its thread's own CPU clock runs, when the kernel says that the thread could run (a busy host, a
-throttled cgroup), or when the process as a whole computes (it waits for the interpreter's lock, and more work would not help).
+A handler waits when its thread's CPU clock ran for less than half of the time, unless the process as a whole computes, or some
+handler's thread is in line for a processor (a busy host, a throttled cgroup): then it may be kept from computing, by the host
+or by the interpreter's lock, and more work would not help.
 """
 from __future__ import annotations
 
@@ -15,11 +16,12 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .runtime import Runtime, Worker
+    from .runtime import Runtime
+    from .workers import Worker
 
 TICK_S = 0.002
 LINGER_TICKS = 25
-# Below this a handler is neither said to wait nor relieved of the reading.
+# Below this a handler is neither said to wait nor relieved of the reading (the signal may come a little before the tick is over).
 SHORT_S = 0.0018
 # The CPU share is that of the last 2 to 20 ms: a handler that computed for long and now waits is soon seen to wait.
 WINDOW_S = 0.020
@@ -66,32 +68,34 @@ class Monitor:
 
     def _tick(self) -> bool:
         channel = self._runtime.channel
-        busy = channel.has_waiting
-        if busy:
+        has_waiting = channel.has_waiting
+        if has_waiting:
             channel.flush(TICK_S)
         now = time.monotonic()
         process_cpu = time.process_time()
-        window = now - self._process_at
-        process_computes = window > 0 and process_cpu - self._process_cpu > window / 2
+        tick = now - self._process_at
+        busy = process_cpu - self._process_cpu
         self._process_at = now
         self._process_cpu = process_cpu
-        for worker in tuple(self._runtime.workers):
-            if worker.is_undecided():
-                busy = True
-                if now - worker.started >= SHORT_S:
-                    self._look_at(worker, now, process_computes)
-        return busy
+        process_computes = busy > tick / 2
+        undecided = [worker for worker in tuple(self._runtime.workers) if worker.is_undecided()]
+        for worker in undecided:
+            invocation = worker.invocation
+            if invocation is None or now - worker.started < SHORT_S:
+                continue
+            self._runtime.relieve(worker, now - SHORT_S)
+            if not invocation.waiting_sent and not process_computes and self._is_idle(worker, now):
+                process_computes = any(other.could_run() for other in undecided)
+                if not process_computes and worker.invocation is invocation:
+                    self._runtime.waits(worker, invocation)
+        return bool(undecided) or has_waiting
 
-    def _look_at(self, worker: Worker, now: float, process_computes: bool) -> None:
-        self._runtime.relieve(worker, now - SHORT_S)
-        invocation = worker.invocation
-        if invocation is None or invocation.waiting_sent:
-            return
+    def _is_idle(self, worker: Worker, now: float) -> bool:
         cpu = worker.cpu_s()
         window = now - worker.window_at
-        if cpu - worker.window_cpu >= window / 2:
-            if window >= WINDOW_S:
-                worker.window_at = now
-                worker.window_cpu = cpu
-        elif not process_computes and not worker.could_run():
-            self._runtime.waits(worker, invocation)
+        if cpu - worker.window_cpu < window / 2:
+            return True
+        if window >= WINDOW_S:
+            worker.window_at = now
+            worker.window_cpu = cpu
+        return False

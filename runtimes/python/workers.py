@@ -71,9 +71,9 @@ class Worker:
         return time.clock_gettime(self._clock)
 
     def could_run(self) -> bool:
-        """Whether the kernel has it on a processor, or in line for one."""
+        """Whether the kernel has it on a processor, or in line for one. (Reading the file lets go of the interpreter's lock: who waits for that, runs.)"""
         try:
-            with open(f'/proc/self/task/{self._thread_id}/stat', 'rb') as file:
+            with open(f'/proc/self/task/{self._thread_id}/stat', 'rb', 0) as file:
                 stat = file.read()
         except OSError:
             return False

@@ -2,7 +2,7 @@
  * Which platform a client command talks to, and with which key.
  *
  * First --url and --key, then SKEP_URL and SKEP_KEY, then what a platform wrote into its data directory (credentials.json:
- * the key; server.json: where it listens, while it runs): --data, SKEP_DATA, or the default of this user. Each value is looked for on its own, so that SKEP_KEY alone is enough
+ * the key; server.json: where it listens, while it runs): SKEP_DATA, or the default of this user. Each value is looked for on its own, so that SKEP_KEY alone is enough
  * to be another tenant of the same platform.
  */
 import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -28,8 +28,8 @@ export function defaultDataDirectory(environment: Environment): string {
   return join(home, 'skep')
 }
 
-export function dataDirectory(options: CommandOptions, environment: Environment): string {
-  return options.data ?? environment['SKEP_DATA'] ?? defaultDataDirectory(environment)
+export function dataDirectory(given: string | undefined, environment: Environment): string {
+  return given ?? nonEmpty(environment['SKEP_DATA']) ?? defaultDataDirectory(environment)
 }
 
 /** @throws SERVER_UNREACHABLE when no platform is named anywhere, INPUT_INVALID when its URL is none. */
@@ -37,7 +37,7 @@ export function findConnection(options: CommandOptions, environment: Environment
   const url = options.url ?? nonEmpty(environment['SKEP_URL'])
   const key = options.key ?? nonEmpty(environment['SKEP_KEY'])
   const namespace = options.namespace ?? nonEmpty(environment['SKEP_NAMESPACE'])
-  const directory = dataDirectory(options, environment)
+  const directory = dataDirectory(undefined, environment)
   const written = url === undefined || key === undefined ? readWritten(directory) : undefined
   const foundUrl = url ?? written?.url
   if (foundUrl === undefined) {

@@ -13,7 +13,6 @@ export interface CommandOptions {
   readonly json?: boolean
   readonly url?: string
   readonly key?: string
-  readonly data?: string
   readonly namespace?: string
   readonly [name: string]: unknown
 }

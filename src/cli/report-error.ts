@@ -24,9 +24,10 @@ const nextSteps: Partial<Record<PlatformErrorCode, string>> = {
   INTERNAL: 'this is a bug of the platform: its log has more (skep up prints it)',
 }
 
-export function reportError(context: Context, thrown: unknown): number {
+/** @param name Of the function that it is about, for the next step. */
+export function reportError(context: Context, thrown: unknown, name = 'NAME'): number {
   const error = PlatformError.from(thrown)
-  const next = nextSteps[error.code]
+  const next = nextSteps[error.code]?.replace('NAME', name)
   const exitCode = exitCodeFor(error.code)
   if (context.json) {
     process.stdout.write(`${JSON.stringify({ error: { ...error.toBody(), ...(next !== undefined && { next }), exitCode } })}\n`)

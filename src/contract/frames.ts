@@ -67,6 +67,9 @@ export const INLINE_BYTES_MAX = 64 * 1024
 /** Four chunks of 64 KB: enough to keep a local socket busy while a credit frame travels back. */
 export const CREDIT_BYTES = 256 * 1024
 
+/** So many chunks of an incomplete frame become one; a busy channel, with its chunks of 64 KB, never gets there. */
+const PARTS_JOINED = 256
+
 export const LogLevel = { debug: 0, info: 1, warn: 2, error: 3, stdout: 4, stderr: 5 } as const
 export type LogLevelName = keyof typeof LogLevel
 
@@ -193,6 +196,8 @@ export class FrameDecoder {
   readonly #onFrame: (type: number, flags: number, stream: number, payload: Buffer) => void
   /** Chunks of an incomplete frame, joined only when it is complete: a large frame is copied once, not per chunk. */
   #parts: Buffer[] = []
+  /** Parts that came since some were joined: a peer that sends byte by byte must not cost an object per byte. */
+  #loose = 0
   #partsBytes = 0
   #neededBytes = HEADER_BYTES
 
@@ -204,9 +209,16 @@ export class FrameDecoder {
     if (this.#partsBytes > 0) {
       this.#parts.push(chunk)
       this.#partsBytes += chunk.length
-      if (this.#partsBytes < this.#neededBytes) return
+      if (this.#partsBytes < this.#neededBytes) {
+        if (++this.#loose === PARTS_JOINED) {
+          this.#parts.push(Buffer.concat(this.#parts.splice(-PARTS_JOINED)))
+          this.#loose = 0
+        }
+        return
+      }
       chunk = Buffer.concat(this.#parts)
       this.#parts = []
+      this.#loose = 0
       this.#partsBytes = 0
       this.#neededBytes = HEADER_BYTES
     }

@@ -37,7 +37,10 @@ export class Authenticator {
   /** @param authorization The header as it came. @throws KEY_MISSING, KEY_INVALID. */
   authenticate(authorization: string | undefined): Principal {
     if (authorization === undefined || authorization === '') {
-      throw new PlatformError('KEY_MISSING', 'This needs a key and none was sent; send "Authorization: Bearer <key>". On the machine of the platform, credentials.json in its data directory has one.')
+      throw new PlatformError(
+        'KEY_MISSING',
+        'This needs a key and none was sent; send "Authorization: Bearer <key>". On the machine of the platform, credentials.json in its data directory has one.',
+      )
     }
     return this.#principals.get(authorization) ?? this.#verify(authorization)
   }
@@ -49,11 +52,17 @@ export class Authenticator {
   #verify(authorization: string): Principal {
     const text = authorization.length > HEADER_CHARACTERS_MAX ? undefined : keyOf(authorization)
     if (text === undefined) {
-      throw new PlatformError('KEY_INVALID', 'The Authorization header holds no key; send "Bearer <key>", or "Basic" with the key as the password. A key looks like skep_<id>_<secret>.')
+      throw new PlatformError(
+        'KEY_INVALID',
+        'The Authorization header holds no key; send "Bearer <key>", or "Basic" with the key as the password. A key looks like skep_<id>_<secret>.',
+      )
     }
     const key = this.#namespaces.verifyKey(text)
     if (key === undefined) {
-      throw new PlatformError('KEY_INVALID', 'The key is not valid: it was revoked, belongs to another platform, or was cut short. Ask an administrator of the namespace for a new one.')
+      throw new PlatformError(
+        'KEY_INVALID',
+        'The key is not valid: it was revoked, belongs to another platform, or was cut short. Ask an administrator of the namespace for a new one.',
+      )
     }
     const principal: Principal = { namespace: key.namespace, keyId: key.id, role: key.role }
     if (this.#principals.size >= this.#remembered) this.#principals.delete(this.#principals.keys().next().value!)

@@ -47,6 +47,7 @@ const passedNames = new Map<string, string | undefined>()
 export function functionHeaders(request: IncomingMessage, withoutAuthorization: boolean, prefix: string): string[] {
   const { rawHeaders } = request
   const headers: string[] = []
+  const ownOfConnection = namedByConnection(request.headers.connection)
   for (let index = 0; index < rawHeaders.length; index += 2) {
     const sent = rawHeaders[index]!
     let name = passedNames.get(sent)
@@ -56,10 +57,17 @@ export function functionHeaders(request: IncomingMessage, withoutAuthorization: 
       if (name === undefined) continue
     }
     if (withoutAuthorization && name === 'authorization') continue
+    if (ownOfConnection?.has(name) === true) continue
     headers.push(name, rawHeaders[index + 1]!)
   }
   headers.push('x-forwarded-for', request.socket.remoteAddress ?? '', 'x-forwarded-prefix', prefix)
   return headers
+}
+
+/** Headers that the client's Connection header declares to be of this connection only (RFC 9110, 7.6.1). Hardly ever any. */
+function namedByConnection(connection: string | undefined): ReadonlySet<string> | undefined {
+  if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
+  return new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
 }
 
 function passedName(sent: string): string | undefined {

@@ -90,14 +90,19 @@ export class ArchiveEntries {
       case 'contiguous-file':
         this.#bytes += entry.size ?? 0
         if (this.#bytes > this.#limits.bytesMax) {
-          throw refused(entry.name, `brings the unpacked code to ${this.#bytes} bytes; at most ${this.#limits.bytesMax} are allowed: leave out what the function does not need`)
+          throw refused(
+            entry.name,
+            `brings the unpacked code to ${this.#bytes} bytes; at most ${this.#limits.bytesMax} are allowed: leave out what the function does not need`,
+          )
         }
         return { kind: 'file', path, executable: ((entry.mode ?? 0) & 0o111) !== 0 }
       case 'symlink':
         return { kind: 'symlink', path, target: checkSymlink(entry, depth) }
       case 'link': {
         const target = pathParts(entry.linkname ?? '').join('/')
-        if (this.#kinds.get(target) !== 'file') throw refused(entry.name, `is a hard link to ${quoted(target)}, which is no earlier file of the tar`)
+        if (this.#kinds.get(target) !== 'file') {
+          throw refused(entry.name, `is a hard link to ${quoted(target)}, which is no earlier file of the tar`)
+        }
         return { kind: 'hardlink', path, target }
       }
       default:
@@ -118,7 +123,10 @@ export class ArchiveEntries {
   #add(path: string, kind: 'directory' | 'file' | 'symlink'): void {
     this.#kinds.set(path, kind)
     if (this.#kinds.size > this.#limits.filesMax) {
-      throw refused(path, `is one file too many: at most ${this.#limits.filesMax} are allowed; bundle the code, or leave out what the function does not need`)
+      throw refused(
+        path,
+        `is one file too many: at most ${this.#limits.filesMax} are allowed; bundle the code, or leave out what the function does not need`,
+      )
     }
   }
 }
@@ -131,11 +139,15 @@ export function refused(name: string, why: string): PlatformError {
 function pathParts(name: string): string[] {
   if (name.startsWith('/')) throw refused(name, 'has an absolute path; make it relative to the root of the code')
   if (name.includes('\0')) throw refused(name, 'has a NUL character in its name')
-  if (Buffer.byteLength(name) > PATH_BYTES_MAX) throw refused(name, `has a path of ${Buffer.byteLength(name)} bytes; at most ${PATH_BYTES_MAX} are allowed`)
+  if (Buffer.byteLength(name) > PATH_BYTES_MAX) {
+    throw refused(name, `has a path of ${Buffer.byteLength(name)} bytes; at most ${PATH_BYTES_MAX} are allowed`)
+  }
   const parts = name.split('/').filter((part) => part !== '' && part !== '.')
   for (const part of parts) {
     if (part === '..') throw refused(name, 'leads out of the code with ".."')
-    if (Buffer.byteLength(part) > PART_BYTES_MAX) throw refused(name, `has a name of ${Buffer.byteLength(part)} bytes; at most ${PART_BYTES_MAX} are allowed`)
+    if (Buffer.byteLength(part) > PART_BYTES_MAX) {
+      throw refused(name, `has a name of ${Buffer.byteLength(part)} bytes; at most ${PART_BYTES_MAX} are allowed`)
+    }
   }
   return parts
 }
@@ -145,10 +157,14 @@ function checkSymlink(entry: RawEntry, depth: number): string {
   const target = entry.linkname ?? ''
   if (target === '' || target.includes('\0')) throw refused(entry.name, 'is a link to nothing')
   if (target.startsWith('/')) throw refused(entry.name, `is a link to ${quoted(target)}, outside of the code`)
-  if (Buffer.byteLength(target) > PATH_BYTES_MAX) throw refused(entry.name, `is a link of ${Buffer.byteLength(target)} bytes; at most ${PATH_BYTES_MAX} are allowed`)
+  if (Buffer.byteLength(target) > PATH_BYTES_MAX) {
+    throw refused(entry.name, `is a link of ${Buffer.byteLength(target)} bytes; at most ${PATH_BYTES_MAX} are allowed`)
+  }
   const parts = target.split('/').filter((part) => part !== '' && part !== '.')
   const ups = parts.findIndex((part) => part !== '..')
-  if (parts.indexOf('..', ups === -1 ? parts.length : ups) !== -1) throw refused(entry.name, `is a link to ${quoted(target)}; ".." may stand only at its beginning`)
+  if (parts.indexOf('..', ups === -1 ? parts.length : ups) !== -1) {
+    throw refused(entry.name, `is a link to ${quoted(target)}; ".." may stand only at its beginning`)
+  }
   if ((ups === -1 ? parts.length : ups) > depth) throw refused(entry.name, `is a link to ${quoted(target)}, outside of the code`)
   return target
 }

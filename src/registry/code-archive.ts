@@ -12,7 +12,6 @@
 import { once } from 'node:events'
 import { chmod, link, mkdir, mkdtemp, open, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { extract, pack } from 'tar-stream'
 import type { Extract } from 'tar-stream'
 import { PlatformError } from '#contract/errors.ts'
 import { ArchiveEntries, archiveLimits } from './archive-entries.ts'
@@ -28,7 +27,10 @@ export interface CodeSummary {
 export const UNPACKING_PREFIX = '.unpacking-'
 
 /** @param entry Path that must be a file of the tar. @throws CODE_INVALID, naming the entry; what the source throws. */
-export async function checkCode(source: AsyncIterable<Uint8Array>, options: { readonly entry?: string; readonly limits?: ArchiveLimits } = {}): Promise<CodeSummary> {
+export async function checkCode(
+  source: AsyncIterable<Uint8Array>,
+  options: { readonly entry?: string; readonly limits?: ArchiveLimits } = {},
+): Promise<CodeSummary> {
   const entries = new ArchiveEntries(options.limits ?? archiveLimits)
   await readTar(source, entries, async (_checked, content) => drain(content))
   if (options.entry !== undefined) checkEntryFile(entries, options.entry)
@@ -40,7 +42,11 @@ export async function checkCode(source: AsyncIterable<Uint8Array>, options: { re
  * executable when the tar says so; nothing else of their mode, owner or time is kept.
  * @throws CODE_INVALID, STORE_FULL; what the source throws. Then nothing is left.
  */
-export async function unpackCode(source: AsyncIterable<Uint8Array>, directory: string, options: { readonly limits?: ArchiveLimits } = {}): Promise<CodeSummary> {
+export async function unpackCode(
+  source: AsyncIterable<Uint8Array>,
+  directory: string,
+  options: { readonly limits?: ArchiveLimits } = {},
+): Promise<CodeSummary> {
   const entries = new ArchiveEntries(options.limits ?? archiveLimits)
   const temporary = await mkdtemp(join(dirname(directory), `${UNPACKING_PREFIX}${basename(directory).slice(0, 64)}-`))
   try {
@@ -58,6 +64,7 @@ export async function unpackCode(source: AsyncIterable<Uint8Array>, directory: s
 
 /** The tar of one file: the same bytes for the same file, so that deploying it again changes nothing. */
 export async function packFile(filename: string, text: string, options: { readonly executable: boolean }): Promise<Buffer> {
+  const { pack } = await import('tar-stream')
   const tar = pack()
   tar.entry({ name: filename, mode: options.executable ? 0o755 : 0o644, mtime: new Date(0) }, text)
   tar.finalize()
@@ -71,6 +78,8 @@ type Content = AsyncIterable<Uint8Array>
 type OnEntry = (checked: CheckedEntry, content: Content) => Promise<void>
 
 async function readTar(source: AsyncIterable<Uint8Array>, entries: ArchiveEntries, onEntry: OnEntry): Promise<void> {
+  // Only now: a platform that starts has nothing to unpack yet.
+  const { extract } = await import('tar-stream')
   const tar = extract()
   let sourceError: unknown
   const feeding = feed(source, tar).catch((error: unknown) => {
@@ -87,7 +96,11 @@ async function readTar(source: AsyncIterable<Uint8Array>, entries: ArchiveEntrie
     tar.destroy(null)
     if (sourceError !== undefined) throw sourceError
     if (error instanceof PlatformError || (error as NodeJS.ErrnoException).syscall !== undefined) throw error
-    throw new PlatformError('CODE_INVALID', `The code is no readable tar: ${(error as Error).message}. Send a plain (not compressed) tar of its files.`, { cause: error })
+    throw new PlatformError(
+      'CODE_INVALID',
+      `The code is no readable tar: ${(error as Error).message}. Send a plain (not compressed) tar of its files.`,
+      { cause: error },
+    )
   } finally {
     await feeding
   }
@@ -143,9 +156,17 @@ function checkEntryFile(entries: ArchiveEntries, entry: string): void {
   const kind = entry.startsWith('/') ? undefined : entries.kindOf(path)
   if (kind === 'file' || kind === 'symlink') return
   const what = kind === 'directory' ? 'is a directory' : 'is not there'
-  throw new PlatformError('CODE_INVALID', `The entry ${JSON.stringify(entry)} ${what} among the ${entries.paths} files of the code; give the path of a file, relative to the root of the tar.`, { details: { entry } })
+  throw new PlatformError(
+    'CODE_INVALID',
+    `The entry ${JSON.stringify(entry)} ${what} among the ${entries.paths} files of the code; give the path of a file, relative to the root of the tar.`,
+    { details: { entry } },
+  )
 }
 
 function diskFull(directory: string, cause: unknown): PlatformError {
-  return new PlatformError('STORE_FULL', `The disk is full: the code can't be unpacked into ${directory}. Free space there and try again.`, { cause })
+  return new PlatformError(
+    'STORE_FULL',
+    `The disk is full: the code can't be unpacked into ${directory}. Free space there and try again.`,
+    { cause },
+  )
 }

@@ -70,7 +70,7 @@ export class CodeStore {
     return this.#blobs.get(digest)
   }
 
-  /** Writes down that a revision uses the code. @throws ENTITY_NOT_FOUND when it is gone. */
+  /** Writes down that a revision uses the code, before the revision is stored. @throws ENTITY_NOT_FOUND when it is gone. */
   refer(revision: Pick<Revision, 'namespace' | 'function' | 'number' | 'code'>): Promise<void> {
     return this.#serial.run(async () => {
       const key = referenceKey(revision)
@@ -79,8 +79,12 @@ export class CodeStore {
         await this.#store.delete(REFERENCES, key)
         throw codeMissing(revision.code)
       }
-      await this.#store.delete(UPLOADS, `${revision.code}/${revision.namespace}`)
     })
+  }
+
+  /** A revision with this code is stored: its upload is used, and need not be remembered any more. */
+  settle(namespace: string, digest: string): Promise<void> {
+    return this.#store.delete(UPLOADS, `${digest}/${namespace}`)
   }
 
   /** The revision is gone; its code goes with it, unless something else uses it. */

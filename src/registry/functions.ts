@@ -252,6 +252,7 @@ export class FunctionRegistry {
       await this.code.refer(revision)
       try {
         await this.#store.put(REVISIONS, key, revision, { ifRevision: 0 })
+        await this.code.settle(namespace, revision.code)
         return revision
       } catch (error) {
         // Who has won the number may use the same code: then the reference is theirs, too.
@@ -301,13 +302,20 @@ export class FunctionRegistry {
     const oldestRouted = Math.min(...this.#required(namespace, name).traffic.map((share) => share.revision))
     const previous = (await this.revisions(namespace, name)).findLast((revision) => revision.number < oldestRouted)
     if (previous !== undefined) return previous.number
-    throw new PlatformError('REVISION_NOT_FOUND', `Function ${name} has no revision before ${oldestRouted} to roll back to; GET its revisions to see which there are.`)
+    throw new PlatformError(
+      'REVISION_NOT_FOUND',
+      `Function ${name} has no revision before ${oldestRouted} to roll back to; GET its revisions to see which there are.`,
+    )
   }
 
   async #mustExist(namespace: string, name: string, number: number): Promise<void> {
     this.#required(namespace, name)
     if ((await this.revision(namespace, name, number)) !== undefined) return
-    throw new PlatformError('REVISION_NOT_FOUND', `Function ${name} has no revision ${number}; GET its revisions to see which there are.`, { details: { revision: number } })
+    throw new PlatformError(
+      'REVISION_NOT_FOUND',
+      `Function ${name} has no revision ${number}; GET its revisions to see which there are.`,
+      { details: { revision: number } },
+    )
   }
 
   #required(namespace: string, name: string): FunctionEntity {
@@ -359,7 +367,8 @@ export class FunctionRegistry {
     functions.set(name, { entity, route, revisions })
     const routed = routedRevisions(route)
     const had = before === undefined ? [] : routedRevisions(before.route)
-    this.#tell({ kind: 'routed', namespace, name, routed, dropped: had.filter((revision) => !entity.traffic.some((share) => share.revision === revision.number)) })
+    const dropped = had.filter((revision) => !routed.some((other) => other.number === revision.number))
+    this.#tell({ kind: 'routed', namespace, name, routed, dropped })
   }
 
   #tell(change: FunctionChange): void {
@@ -368,7 +377,11 @@ export class FunctionRegistry {
 }
 
 export function functionMissing(namespace: string, name: string): PlatformError {
-  return new PlatformError('FUNCTION_NOT_FOUND', `There is no function ${name} in namespace ${namespace}; deploy it, or list the functions there are.`, { details: { namespace, function: name } })
+  return new PlatformError(
+    'FUNCTION_NOT_FOUND',
+    `There is no function ${name} in namespace ${namespace}; deploy it, or list the functions there are.`,
+    { details: { namespace, function: name } },
+  )
 }
 
 function allTo(entity: FunctionEntity, revision: number): FunctionEntity {

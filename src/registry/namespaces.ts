@@ -53,6 +53,8 @@ export interface KeyEntity {
   readonly createdAtMs: number
 }
 
+export type KeyOptions = Pick<KeyEntity, 'namespace' | 'name' | 'role'>
+
 export interface NamespaceRegistryOptions {
   readonly store: Store
   readonly randomBytes: (length: number) => Buffer
@@ -91,7 +93,11 @@ export class NamespaceRegistry {
   required(name: string): NamespaceEntity {
     const namespace = this.#namespaces.get(name)
     if (namespace !== undefined) return namespace
-    throw new PlatformError('NAMESPACE_NOT_FOUND', `There is no namespace ${name}; an admin key can create it with POST /v1/namespaces.`, { details: { namespace: name } })
+    throw new PlatformError(
+      'NAMESPACE_NOT_FOUND',
+      `There is no namespace ${name}; an admin key can create it with POST /v1/namespaces.`,
+      { details: { namespace: name } },
+    )
   }
 
   /** By name. */
@@ -119,7 +125,9 @@ export class NamespaceRegistry {
   /** The namespace and its keys. Who calls this has deleted its functions and secrets before. @throws FORBIDDEN for `default` (N1). */
   async delete(name: string): Promise<void> {
     this.required(name)
-    if (name === DEFAULT_NAMESPACE) throw new PlatformError('FORBIDDEN', 'The namespace default always exists and can\'t be deleted; delete its functions instead.')
+    if (name === DEFAULT_NAMESPACE) {
+      throw new PlatformError('FORBIDDEN', 'The namespace default always exists and can\'t be deleted; delete its functions instead.')
+    }
     const keys = this.keys(name)
     if (keys.some((key) => key.role === 'admin') && !this.#otherAdminKey((key) => key.namespace !== name)) throw lastAdminKey()
     for (const key of keys) await this.#keys.delete(key.id)
@@ -133,14 +141,14 @@ export class NamespaceRegistry {
   }
 
   /** @returns The entry, and the key itself, which can't be had again. @throws NAMESPACE_NOT_FOUND. */
-  async createKey(options: { readonly namespace: string; readonly name: string; readonly role: KeyRole }): Promise<{ readonly entity: KeyEntity; readonly key: string }> {
+  async createKey(options: KeyOptions): Promise<{ readonly entity: KeyEntity; readonly key: string }> {
     this.required(options.namespace)
     const generated = generateKey(this.#randomBytes)
     return { entity: await this.addKey(options, generated), key: generated.text }
   }
 
   /** @param generated Made by the caller, when the key has to be somewhere else first. */
-  async addKey(options: { readonly namespace: string; readonly name: string; readonly role: KeyRole }, generated: { readonly id: string; readonly hash: string }): Promise<KeyEntity> {
+  async addKey(options: KeyOptions, generated: { readonly id: string; readonly hash: string }): Promise<KeyEntity> {
     const { namespace, name, role } = options
     const entity: KeyEntity = { id: generated.id, namespace, name, role, hash: generated.hash, createdAtMs: this.#nowMs() }
     await this.#keys.put(entity.id, entity, { ifRevision: 0 })
@@ -151,7 +159,11 @@ export class NamespaceRegistry {
   async revokeKey(namespace: string, id: string): Promise<void> {
     const key = this.#keys.get(id)
     if (key === undefined || key.namespace !== namespace) {
-      throw new PlatformError('ENTITY_NOT_FOUND', `Namespace ${namespace} has no key ${id}; list its keys to see which there are.`, { details: { namespace, key: id } })
+      throw new PlatformError(
+        'ENTITY_NOT_FOUND',
+        `Namespace ${namespace} has no key ${id}; list its keys to see which there are.`,
+        { details: { namespace, key: id } },
+      )
     }
     if (key.role === 'admin' && !this.#otherAdminKey((other) => other.id !== id)) throw lastAdminKey()
     await this.#keys.delete(id)
@@ -188,5 +200,8 @@ export class NamespaceRegistry {
 }
 
 function lastAdminKey(): PlatformError {
-  return new PlatformError('FORBIDDEN', 'This would remove the last admin key, and nobody could manage namespaces any more; create another admin key first.')
+  return new PlatformError(
+    'FORBIDDEN',
+    'This would remove the last admin key, and nobody could manage namespaces any more; create another admin key first.',
+  )
 }

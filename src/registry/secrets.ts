@@ -9,7 +9,7 @@
  *   X2. A nonce is never used twice under the key: 96 random bits each, for far fewer than 2^32 writes.
  */
 import { createCipheriv, createDecipheriv } from 'node:crypto'
-import { open, readFile } from 'node:fs/promises'
+import { link, open, readFile, unlink } from 'node:fs/promises'
 import { PlatformError } from '#contract/errors.ts'
 import type { Store } from '#store/store.ts'
 
@@ -99,7 +99,10 @@ export class SecretStore {
     for (const name of names) {
       const stored = await this.#store.get<SecretEntity>(COLLECTION, `${namespace}/${name}`)
       if (stored === undefined) {
-        throw new PlatformError('INIT_FAILED', `The function needs the secret ${name}, which namespace ${namespace} has no more; put it again, or deploy without it.`)
+        throw new PlatformError(
+          'INIT_FAILED',
+          `The function needs the secret ${name}, which namespace ${namespace} has no more; put it again, or deploy without it.`,
+        )
       }
       environment[name] = this.#open(namespace, name, stored.value)
     }
@@ -113,13 +116,21 @@ export class SecretStore {
       decipher.setAAD(place(namespace, name)).setAuthTag(sealed.subarray(-16))
       return decipher.update(sealed.subarray(0, -16), undefined, 'utf8') + decipher.final('utf8')
     } catch (cause) {
-      throw new PlatformError('STORE_FAILED', `The secret ${name} of namespace ${namespace} can't be decrypted: it is damaged, or was written under another master.key. Bring that file back, or put the secret again.`, { cause })
+      throw new PlatformError(
+        'STORE_FAILED',
+        `The secret ${name} of namespace ${namespace} can't be decrypted: it is damaged, or was written under another master.key. Bring that file back, or put the secret again.`,
+        { cause },
+      )
     }
   }
 }
 
 export function secretMissing(namespace: string, name: string): PlatformError {
-  return new PlatformError('ENTITY_NOT_FOUND', `There is no secret ${name} in namespace ${namespace}; put it first.`, { details: { namespace, secret: name } })
+  return new PlatformError(
+    'ENTITY_NOT_FOUND',
+    `There is no secret ${name} in namespace ${namespace}; put it first.`,
+    { details: { namespace, secret: name } },
+  )
 }
 
 function place(namespace: string, name: string): Buffer {
@@ -127,21 +138,36 @@ function place(namespace: string, name: string): Buffer {
 }
 
 async function readOrMakeKey(path: string, randomBytes: (length: number) => Buffer): Promise<Buffer> {
-  try {
-    // `wx`: of two processes that start at once, one makes the key and the other reads it.
-    const file = await open(path, 'wx', 0o600)
-    const key = randomBytes(32)
-    try {
-      await file.writeFile(`${key.toString('hex')}\n`)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    return key
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
-  }
-  const text = (await readFile(path, 'utf8')).trim()
+  const text = (await readIfThere(path)) ?? (await makeKey(path, randomBytes))
   if (/^[0-9a-f]{64}$/.test(text)) return Buffer.from(text, 'hex')
-  throw new PlatformError('STORE_FAILED', `${path} must hold a key of 64 hex digits and does not. Bring it back from a backup; or move it away, and put all secrets again.`)
+  throw new PlatformError(
+    'STORE_FAILED',
+    `${path} must hold a key of 64 hex digits and does not. Bring it back from a backup; or move it away, and put all secrets again.`,
+  )
+}
+
+/** The file appears whole or not at all; of two processes that start at once, one makes the key and both use it. */
+async function makeKey(path: string, randomBytes: (length: number) => Buffer): Promise<string> {
+  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`
+  const file = await open(temporary, 'wx', 0o600)
+  try {
+    await file.writeFile(`${randomBytes(32).toString('hex')}\n`)
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+  await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error
+  })
+  await unlink(temporary)
+  return (await readIfThere(path)) ?? ''
+}
+
+async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return (await readFile(path, 'utf8')).trim()
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }

@@ -20,6 +20,8 @@ import type { JournalRow } from './store.ts'
 const BATCH_CHARS = 256 * 1024
 const BATCH_ROWS = 4096
 export const BATCH_SPAN_MS = 60_000
+/** After the disk took nothing: trying means gathering everything again. */
+const RETRY_MS = 1000
 
 interface OpenRows {
   rows: JournalRow[]
@@ -98,7 +100,7 @@ export class JournalBuffer {
 
   /** Resolves when every row appended so far is durable. @throws STORE_FULL, STORE_FAILED: the rows are kept for the next try. */
   async flush(): Promise<void> {
-    for (const [journal, open] of this.#open) this.#seal(journal, open)
+    this.#sealAll()
     const settled = await Promise.allSettled([...this.#outgoing.values()].map((outgoing) => this.#dispatch(outgoing)))
     for (const one of settled) if (one.status === 'rejected') throw one.reason
   }
@@ -123,10 +125,23 @@ export class JournalBuffer {
 
   #tick(): void {
     this.#timer = undefined
-    this.flush().catch(() => {
-      // Kept, and tried again: the disk may have room by then.
-      if (this.#outgoing.size > 0) this.#timer ??= this.#parts.clock.after(this.#parts.flushMs, () => this.#tick())
-    })
+    if (this.#chars > this.#parts.charsMax) {
+      // The disk is far behind: handing it more would only move the heap to the writer.
+      this.#sealAll()
+      this.#dropOldest()
+      this.#tickAfter(RETRY_MS)
+      return
+    }
+    // Kept, and tried again: the disk may have room by then.
+    this.flush().catch(() => this.#tickAfter(RETRY_MS))
+  }
+
+  #tickAfter(delayMs: number): void {
+    if (this.#outgoing.size > 0) this.#timer ??= this.#parts.clock.after(delayMs, () => this.#tick())
+  }
+
+  #sealAll(): void {
+    for (const [journal, open] of this.#open) this.#seal(journal, open)
   }
 
   #seal(journal: string, open: OpenRows): Outgoing {

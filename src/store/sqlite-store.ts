@@ -163,18 +163,21 @@ class SqliteStore implements Store {
         { details: { bytes, bytesMax: ENQUEUE_BYTES_MAX } },
       )
     }
-    await this.#pipe.submit({ kind: 'enqueue', queue, items, nowMs: this.#clock.epochMs() }, bytes)
+    // Copied: exactly these fields cross to the writer, as they are now.
+    const copies = items.map(({ id, payload, dueAtMs }) => ({ id, payload, dueAtMs }))
+    await this.#pipe.submit({ kind: 'enqueue', queue, items: copies, nowMs: this.#clock.epochMs() }, bytes)
   }
 
   async claim(queue: string, options: { readonly limit: number; readonly leaseMs: number; readonly nowMs: number }): Promise<ClaimedItem[]> {
     // Polling an empty queue costs one index look-up here, and does not wake the writer.
     if (options.limit <= 0 || !this.#reader.isDue(queue, options.nowMs)) return []
-    return this.#pipe.submit({ kind: 'claim', queue, ...options })
+    const { limit, leaseMs, nowMs } = options
+    return this.#pipe.submit({ kind: 'claim', queue, limit, leaseMs, nowMs })
   }
 
   async renew(queue: string, ids: readonly string[], options: { readonly leaseMs: number; readonly nowMs: number }): Promise<void> {
     if (ids.length === 0) return
-    await this.#pipe.submit({ kind: 'renew', queue, ids, ...options }, ids.length * 40)
+    await this.#pipe.submit({ kind: 'renew', queue, ids, leaseMs: options.leaseMs, nowMs: options.nowMs }, ids.length * 40)
   }
 
   async complete(queue: string, ids: readonly string[]): Promise<void> {

@@ -28,7 +28,7 @@ function start(): void {
     post({ kind: 'failed', error })
     return
   }
-  const { writes, close } = opened
+  const { writes, journalSequence, close } = opened
   port.on('message', (message: ToWriter) => {
     if (message.kind === 'commit') {
       post({ kind: 'committed', results: writes.commit(message.operations) })
@@ -38,10 +38,10 @@ function start(): void {
     post({ kind: 'closed' })
     port.close()
   })
-  post({ kind: 'ready', journalSequence: writes.journalSequence() })
+  post({ kind: 'ready', journalSequence })
 }
 
-function openDatabase(): { readonly writes: SqliteWrites; readonly close: () => void } {
+function openDatabase(): { readonly writes: SqliteWrites; readonly journalSequence: number; readonly close: () => void } {
   const lock = acquireDataLock(settings.path)
   try {
     // What is in it is its owner's business; the files beside it get the same mode.
@@ -59,8 +59,10 @@ function openDatabase(): { readonly writes: SqliteWrites; readonly close: () => 
         database.exec(`PRAGMA max_page_count = ${Math.max(1, Math.floor(settings.sizeMaxBytes / pageBytes))}`)
       }
       if (migrate(database, settings.path) === 0) makeNewFileDurable()
+      const writes = new SqliteWrites(database, settings)
       return {
-        writes: new SqliteWrites(database, settings),
+        writes,
+        journalSequence: writes.journalSequence(),
         close() {
           database.close()
           lock.release()

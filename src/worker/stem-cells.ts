@@ -93,8 +93,11 @@ export class StemCells {
       (error: unknown) => {
         this.#starting--
         this.#delayMs = Math.min(REFILL_DELAY_MS_MAX, Math.max(1000, this.#delayMs * 2))
-        this.#options.failed?.(error)
-        if (this.#state === 'open') this.#refillLater()
+        // One that was starting when the platform stopped did not fail: it was ended.
+        if (this.#state === 'open') {
+          this.#options.failed?.(error)
+          this.#refillLater()
+        }
         this.#settle()
       },
     )

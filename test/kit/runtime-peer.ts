@@ -51,10 +51,13 @@ export interface RuntimePeerOptions {
 
 /** A frame that has not come by then does not come: generous, for a busy machine. */
 const FRAME_WAIT_MS = 15_000
+const CLEAN_EXIT_MS = 1000
 
 const repository = join(import.meta.dirname, '../..')
 export const nodeRuntime = join(repository, 'runtimes/node/main.ts')
 export const bridgeRuntime = join(repository, 'runtimes/node/bridge.ts')
+/** Flags of Node that the platform starts the runtime with (runtimes/node/web/real.ts says why). */
+export const runtimeFlags = ['--expose-internals']
 export const nodeFixtures = join(repository, 'test/functions/node')
 
 export class RuntimePeer {
@@ -72,7 +75,7 @@ export class RuntimePeer {
   constructor(options: RuntimePeerOptions) {
     this.#ownsDirectory = options.directory === undefined
     this.directory = options.directory ?? codeDirectory(options.files ?? {})
-    this.child = spawn(process.execPath, options.args, {
+    this.child = spawn(process.execPath, [...runtimeFlags, ...options.args], {
       stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], SKEP_APP_DIR: this.directory, ...options.environment },
     })
@@ -188,8 +191,11 @@ export class RuntimePeer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.child.kill('SIGKILL')
+    // Its channel ends, and it with it, taking its children along; one whose loop is blocked is killed.
+    this.channel.end()
+    const timer = setTimeout(() => this.child.kill('SIGKILL'), CLEAN_EXIT_MS)
     await this.exited
+    clearTimeout(timer)
     this.channel.destroy()
     if (this.#ownsDirectory) rmSync(this.directory, { recursive: true, force: true })
   }

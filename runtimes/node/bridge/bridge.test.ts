@@ -37,20 +37,25 @@ test('commands run at once, stream, and the type of their output is told', async
 })
 
 test('cancelling kills the command and its children', async () => {
-  await using peer = await command('echo $$; echo more; sleep 1000 & wait')
+  await using peer = await command('echo $$; sleep 1000 & wait')
   const stream = peer.open({ k: 'event' }, '{}')
   const pid = Number.parseInt((await peer.take((frame) => frame.stream === stream && frame.type === FrameType.data)).payload.toString())
   peer.send(FrameType.reset, 0, stream)
   await peer.take((frame) => frame.stream === stream && frame.type === FrameType.reset)
+  await groupIsGone(pid)
+})
+
+/** The kernel needs a moment to bury them. */
+async function groupIsGone(pid: number): Promise<void> {
   for (;;) {
     try {
       process.kill(-pid, 0)
       await new Promise((resolve) => setImmediate(resolve))
     } catch {
-      break
+      return
     }
   }
-})
+}
 
 test('a program that cannot be started says why', async () => {
   const files = { plain: 'text', script: '#!/no/such/interpreter\n' }
@@ -84,9 +89,14 @@ async function freePort(): Promise<string> {
 
 async function server(source = SERVER): Promise<RuntimePeer> {
   const peer = new RuntimePeer({ args: [bridgeRuntime, 'http'], files: { 'server.cjs': source } })
-  await peer.hello()
-  await peer.init({ entry: 'server.cjs', environment: { PORT: await freePort() } })
-  return peer
+  try {
+    await peer.hello()
+    await peer.init({ entry: 'server.cjs', environment: { PORT: await freePort() } })
+    return peer
+  } catch (error) {
+    await peer[Symbol.asyncDispose]()
+    throw error
+  }
 }
 
 test('an HTTP server is proxied, with bodies that stream both ways', async () => {
@@ -115,4 +125,12 @@ test('cancelling closes the connection, and the end of the program ends the inst
 
 test('a server that ends before it listens is INIT_FAILED with its last lines', async () => {
   await assert.rejects(server(`#!${process.execPath}\nconsole.error('no config'); process.exit(2)`), { code: 'INIT_FAILED', message: /exit code 2 .*no config/ })
+})
+
+test('a bridge that ends takes its programs along', async () => {
+  const peer = await command('echo $$; sleep 1000')
+  const stream = peer.open({ k: 'event' }, '{}')
+  const pid = Number.parseInt((await peer.take((frame) => frame.stream === stream && frame.type === FrameType.data)).payload.toString())
+  await peer[Symbol.asyncDispose]()
+  await groupIsGone(pid)
 })

@@ -1,9 +1,9 @@
 /**
  * Kind `command`: each invocation is one process; the request's body is its standard input, its output the answer.
  *
- * Standard error is the invocation's log. The answer is 200 and begins with the first bytes of output, or at the end when
- * there are none; so an exit code other than 0 is FUNCTION_THREW if nothing was printed before, and breaks the answer off
- * otherwise. Its type is $SKEP_CONTENT_TYPE if set, else text/plain for UTF-8 and application/octet-stream for other bytes.
+ * Standard error is the invocation's log. The answer is 200 and begins soon after the first bytes of output, or at the end
+ * when there are none; so an exit code other than 0 is FUNCTION_THREW if the program printed nothing or ended right after,
+ * and breaks the answer off otherwise. Its type is $SKEP_CONTENT_TYPE if set, else text/plain for UTF-8 and application/octet-stream for other bytes.
  *
  * Invariants:
  *   BC1. A process never outlives its invocation: cancelling kills its whole process group.
@@ -16,11 +16,15 @@ import type { Invocation } from '../invocation.ts'
 import type { Output } from '../output.ts'
 import { LineReader, programOf, startFailure, type Program } from './program.ts'
 
+/** How long the first output is held back for the end of the program, ms. */
+const HOLD_MS = 5
+
 export class CommandInstance implements Instance {
   readonly #output: Output
   readonly #root: string
   #frame!: InitFrame
   #program!: Program
+  readonly #running = new Set<ChildProcess>()
 
   constructor(output: Output, root: string) {
     this.#output = output
@@ -41,6 +45,8 @@ export class CommandInstance implements Instance {
     } catch (error) {
       return invocation.fail(startFailure(this.#frame, error as NodeJS.ErrnoException))
     }
+    this.#running.add(child)
+    child.once('close', () => this.#running.delete(child))
     invocation.onCancel(() => killGroup(child))
     const lines = new LineReader((line) => this.#output.entry('stderr', line, invocation.stream))
     child.stderr!.setEncoding('utf8').on('data', (text: string) => lines.push(text))
@@ -60,6 +66,10 @@ export class CommandInstance implements Instance {
     this.#output.sayDropped()
   }
 
+  beforeExit(): void {
+    for (const child of this.#running) killGroup(child)
+  }
+
   async #answer(invocation: Invocation, child: ChildProcess, ended: Promise<string | undefined>, lines: LineReader): Promise<void> {
     const output = child.stdout![Symbol.asyncIterator]() as AsyncIterator<Buffer>
     const checkEnd = async (): Promise<void> => {
@@ -70,14 +80,19 @@ export class CommandInstance implements Instance {
       throw new PlatformError('FUNCTION_THREW', `"${this.#frame.entry}" ${failure}.${last}`, { details: { stderr: lines.last } })
     }
     const first = await output.next()
-    const second = first.done === true ? first : await output.next()
     const type = this.#contentType(first.done === true ? undefined : first.value)
-    if (second.done === true) {
-      // All output is here and small: the exit code is known before the answer begins.
+    if (first.done === true) {
       await checkEnd()
-      return invocation.answer(200, type, first.done === true ? undefined : first.value)
+      return invocation.answer(200, type, undefined)
     }
-    invocation.answerStream(200, type, streamed([first.value as Buffer, second.value], output, checkEnd, () => killGroup(child)))
+    const second = output.next()
+    // A program that prints once and ends is waited for, so that its exit code can still decide about the answer.
+    const soon = await Promise.race([second, new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), HOLD_MS).unref())])
+    if (soon?.done === true) {
+      await checkEnd()
+      return invocation.answer(200, type, first.value)
+    }
+    invocation.answerStream(200, type, streamed(first.value, second, output, checkEnd, () => killGroup(child)))
   }
 
   #contentType(first: Buffer | undefined): string[] {
@@ -92,11 +107,11 @@ export class CommandInstance implements Instance {
   }
 }
 
-async function* streamed(first: readonly Buffer[], rest: AsyncIterator<Buffer>, atEnd: () => Promise<void>, onReturn: () => void): AsyncGenerator<Buffer> {
+async function* streamed(first: Buffer, second: Promise<IteratorResult<Buffer>>, rest: AsyncIterator<Buffer>, atEnd: () => Promise<void>, onReturn: () => void): AsyncGenerator<Buffer> {
   let isComplete = false
   try {
-    yield* first
-    for (let next = await rest.next(); next.done !== true; next = await rest.next()) yield next.value
+    yield first
+    for (let next = await second; next.done !== true; next = await rest.next()) yield next.value
     await atEnd()
     isComplete = true
   } finally {

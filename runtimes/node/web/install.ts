@@ -6,15 +6,14 @@
 import { LightHeaders } from './light-headers.ts'
 import { LightRequest } from './light-request.ts'
 import { LightResponse } from './light-response.ts'
-import { loadReal, realFetch } from './real.ts'
+import { realFetch } from './real.ts'
 
 export function installLightGlobals(): void {
   replace(globalThis, 'Headers', LightHeaders)
   replace(globalThis, 'Request', LightRequest)
   replace(globalThis, 'Response', LightResponse)
   replace(globalThis, 'fetch', function fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response> {
-    loadReal()
-    return realFetch()(LightRequest.realOf(input) as RequestInfo, init)
+    return realFetch(LightRequest.realOf(input) as RequestInfo, init)
   })
   for (const name of ['compileStreaming', 'instantiateStreaming'] as const) {
     const real = WebAssembly[name] as (source: unknown, ...rest: unknown[]) => Promise<unknown>
@@ -23,6 +22,7 @@ export function installLightGlobals(): void {
   }
 }
 
+/** By assignment: defining the property anew would load what it lazily holds (real.ts). Node's are writable and not enumerable, and stay so. */
 function replace(owner: object, name: string, value: unknown): void {
-  Object.defineProperty(owner, name, { value, writable: true, configurable: true, enumerable: Object.getOwnPropertyDescriptor(owner, name)?.enumerable ?? false })
+  ;(owner as Record<string, unknown>)[name] = value
 }

@@ -8,7 +8,7 @@
  *   LH1. `#list` holds names in lower case and trimmed values, both valid; a name may repeat.
  */
 import { inspect } from 'node:util'
-import { isInstance, realHeaders } from './real.ts'
+import { isInstance } from './real.ts'
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 // oxlint-disable-next-line no-control-regex
@@ -57,7 +57,7 @@ export class LightHeaders {
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(this, LightHeaders, value, realHeaders)
+    return isInstance(this, LightHeaders, value, 'Headers')
   }
 
   append(name: string, value: string): void {

@@ -11,7 +11,7 @@
 import { inspect } from 'node:util'
 import type { Invocation } from '../invocation.ts'
 import { LightHeaders } from './light-headers.ts'
-import { isInstance, loadReal, realRequest } from './real.ts'
+import { isInstance, realRequest } from './real.ts'
 
 /** Only {@link LightRequest.fromInvocation} makes requests without a URL. */
 const fromFrame = Symbol('from frame')
@@ -27,7 +27,6 @@ export class LightRequest {
 
   constructor(input: RequestInfo | URL | typeof fromFrame, init?: RequestInit) {
     if (input === fromFrame) return
-    loadReal()
     this.#real = arguments.length === 0 ? new (realRequest() as unknown as new () => Request)() : new (realRequest())(LightRequest.realOf(input) as RequestInfo, init)
   }
 
@@ -43,7 +42,7 @@ export class LightRequest {
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(this, LightRequest, value, realRequest)
+    return isInstance(this, LightRequest, value, 'Request')
   }
 
   get method(): string {
@@ -183,7 +182,6 @@ export class LightRequest {
 
   #toReal(): Request {
     if (this.#real !== undefined) return this.#real
-    loadReal()
     const invocation = this.#invocation!
     const { method, url, headers } = this
     const init: RequestInit & { duplex?: 'half' } = { method, headers, signal: invocation.signal }

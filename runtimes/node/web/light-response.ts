@@ -11,7 +11,7 @@
  */
 import { inspect } from 'node:util'
 import { LightHeaders } from './light-headers.ts'
-import { isInstance, isReal, loadReal, realResponse } from './real.ts'
+import { isInstance, isReal, realResponse } from './real.ts'
 
 const TEXT_TYPE = 'text/plain;charset=UTF-8'
 const NO_HEADERS: readonly string[] = []
@@ -37,7 +37,6 @@ export class LightResponse {
   constructor(body?: BodyInit | null, init?: ResponseInit) {
     const light = typeof body === 'string' ? body : body === undefined || body === null ? null : body instanceof Uint8Array && !isShared(body) ? body.slice() : undefined
     if (light === undefined || !this.#takeInit(light, init)) {
-      loadReal()
       this.#real = new (realResponse())(body, init)
     }
   }
@@ -45,7 +44,6 @@ export class LightResponse {
   static json(data: unknown, init?: ResponseInit): Response {
     const text = JSON.stringify(data) as string | undefined
     if (text === undefined) {
-      loadReal()
       return realResponse().json(data, init)
     }
     const response = new LightResponse(null)
@@ -61,17 +59,15 @@ export class LightResponse {
   }
 
   static redirect(url: string | URL, status?: number): Response {
-    loadReal()
     return realResponse().redirect(url, status)
   }
 
   static error(): Response {
-    loadReal()
     return realResponse().error()
   }
 
   static [Symbol.hasInstance](value: unknown): boolean {
-    return isInstance(this, LightResponse, value, realResponse)
+    return isInstance(this, LightResponse, value, 'Response')
   }
 
   /** The text of a response that is nothing but a text with status 200; undefined for any other. */
@@ -88,7 +84,7 @@ export class LightResponse {
       if (value.#real === undefined) return { status: value.#status, headers: value.#headers === undefined ? value.#raw : flat(value.#headers), body: value.#body }
       return realParts(value.#real, value.#headers)
     }
-    return isReal(value, realResponse) ? realParts(value as Response, undefined) : undefined
+    return isReal(value, 'Response') ? realParts(value as Response, undefined) : undefined
   }
 
   /** Node's own object for this or any other response. */
@@ -211,7 +207,6 @@ export class LightResponse {
 
   #toReal(): Response {
     if (this.#real !== undefined) return this.#real
-    loadReal()
     const headers = (this.#headers ?? LightHeaders.fromRaw(this.#raw)) as unknown as Headers
     return (this.#real = new (realResponse())(this.#body as BodyInit | null, { status: this.#status, statusText: this.#statusText, headers }))
   }

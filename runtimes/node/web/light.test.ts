@@ -11,10 +11,9 @@ import { installLightGlobals } from './install.ts'
 import { LightHeaders } from './light-headers.ts'
 import { LightRequest } from './light-request.ts'
 import { LightResponse } from './light-response.ts'
-import { loadReal, realHeaders, realRequest, realResponse } from './real.ts'
+import { realHeaders, realRequest, realResponse } from './real.ts'
 
 installLightGlobals()
-loadReal()
 const Real = { Headers: realHeaders(), Request: realRequest(), Response: realResponse() }
 const RUNS = 300
 

@@ -84,6 +84,7 @@ export async function demo(context: Context): Promise<number> {
 }
 
 async function runAll(context: Context, client: ApiClient, file: DemoFile, missing: readonly string[]): Promise<CallResult[]> {
+  await stemCellsReady(client)
   const results: CallResult[] = []
   for (const fn of file.functions) {
     if (missing.includes('python3') && (fn.kind === 'python' || fn.path.endsWith('.py'))) {
@@ -97,6 +98,22 @@ async function runAll(context: Context, client: ApiClient, file: DemoFile, missi
     for (const call of fn.calls) for (let time = 0; time < 2; time++) results.push(await runOne(client, deployed, call))
   }
   return results
+}
+
+/**
+ * A platform that has just started makes its stem cells; a cold start in its first half second would show that, and not
+ * what a cold start costs. So: until their number stays the same for a moment.
+ */
+async function stemCellsReady(client: ApiClient): Promise<void> {
+  let before = 0
+  let still = 0
+  for (let pass = 0; pass < 40 && still < 4; pass++) {
+    await sleep(50)
+    const { platform } = await client.json<{ platform?: { stemCells?: number } }>('GET', '/v1/stats')
+    const count = platform?.stemCells ?? 0
+    still = count > 0 && count === before ? still + 1 : 0
+    before = count
+  }
 }
 
 async function runOne(client: ApiClient, fn: Deployed, call: DemoCall): Promise<CallResult> {

@@ -9,7 +9,7 @@ import { checkMachine } from '../doctor-checks.ts'
 import { exitCodes } from '../exit-codes.ts'
 
 export async function doctor(context: Context): Promise<number> {
-  const findings = checkMachine(resolve(dataDirectory(context.options, process.env)))
+  const findings = checkMachine(resolve(dataDirectory(context.options['data'] as string | undefined, process.env)))
   const isolation = await isolationHere()
   const ok = findings.every((one) => one.ok) && isolation.level !== 'none'
   context.result({ ok, isolation, findings }, () => {

@@ -30,7 +30,7 @@ export async function invoke(context: Context, name: string): Promise<number> {
   const request = requestOf(options)
   const response = await client.send(`/v1/functions/${encodeURIComponent(name)}/invocations${query.size > 0 ? `?${query}` : ''}`, request)
   const id = String(response.headers['x-skep-invocation-id'] ?? '')
-  if (response.headers['x-skep-error'] !== undefined || (response.statusCode! >= 400 && id === '')) return failed(context, client, response, id)
+  if (response.headers['x-skep-error'] !== undefined || (response.statusCode! >= 400 && id === '')) return failed(context, client, response, id, name)
   if (options['async'] === true) return accepted(context, response)
   return context.json ? answerJson(context, client, response, id) : answerText(context, client, response, id)
 }
@@ -112,11 +112,11 @@ async function accepted(context: Context, response: IncomingMessage): Promise<nu
   return exitCodes.ok
 }
 
-async function failed(context: Context, client: ApiClient, response: IncomingMessage, id: string): Promise<number> {
+async function failed(context: Context, client: ApiClient, response: IncomingMessage, id: string, name: string): Promise<number> {
   const error = errorOf(response, (await readBytes(response)).toString('utf8'))
   const record = id === '' ? undefined : await findRecord(client, id)
   if (!context.json) {
-    const code = reportError(context, error)
+    const code = reportError(context, error, name)
     if (record !== undefined && context.terminal) context.note(context.style('dim', `${summary(record)}\nid ${id}`))
     return code
   }

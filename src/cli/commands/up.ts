@@ -16,7 +16,7 @@ export async function up(context: Context): Promise<number> {
   const { options } = context
   const missing = missingPackages(false)
   for (const one of missing) process.stderr.write(`skep: ${one.program} is missing: ${one.without}. Install it: ${installCommand([one])}\n`)
-  const data = resolve(dataDirectory(options, process.env))
+  const data = resolve(dataDirectory(options['data'] as string | undefined, process.env))
   // Listen for the end before the beginning: a signal while it starts must not leave half a platform.
   const stopped = stopSignal()
   const platform = await startHere({
@@ -45,7 +45,7 @@ function welcome(ready: { readonly url: string; readonly namespace: string; read
     `  data       ${ready.data}`,
     '',
     'In another terminal:',
-    ...(ready.data === dataDirectory({}, process.env) ? [] : [`  export SKEP_DATA=${ready.data}`]),
+    ...(ready.data === dataDirectory(undefined, process.env) ? [] : [`  export SKEP_DATA=${ready.data}`]),
     '  skep deploy examples/hello.ts      deploy a file',
     "  skep invoke hello --data '{}'      run it, and see where the time went",
     '  skep logs hello -f                 follow what it prints',

@@ -46,7 +46,11 @@ function parse(text: string): unknown {
     const line = before.length
     const column = before.at(-1)!.length + 1
     const what = message.replace(/ in JSON at position.*$/s, '').replace(/, "?[\s\S]*is not valid JSON$/, '')
-    throw new PlatformError('JSON_INVALID', `The body is not JSON: ${what}, at line ${line}, column ${column}.`, { cause, details: { position, line, column } })
+    throw new PlatformError(
+      'JSON_INVALID',
+      `The body is not JSON: ${what}, at line ${line}, column ${column}.`,
+      { cause, details: { position, line, column } },
+    )
   }
 }
 

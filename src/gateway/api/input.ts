@@ -23,13 +23,18 @@ export function checkName<Schema extends z.ZodType>(schema: Schema, value: strin
   const result = schema.safeParse(value)
   if (result.success) return result.data
   const shown = value.length > 80 ? `${value.slice(0, 80)}… (${value.length} characters)` : value
-  throw new PlatformError('NAME_INVALID', `${JSON.stringify(shown)} can't name a ${what}: ${result.error.issues[0]!.message}.`, { details: { length: value.length } })
+  throw new PlatformError(
+    'NAME_INVALID',
+    `${JSON.stringify(shown)} can't name a ${what}: ${result.error.issues[0]!.message}.`,
+    { details: { length: value.length } },
+  )
 }
 
 function explain(issue: z.core.$ZodIssue, input: unknown): InputIssue[] {
   const path = issue.path.join('.')
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.slice(0, 20).map((key) => ({ path: [...issue.path, key.slice(0, 80)].join('.'), reason: 'there is no such field; see GET /v1/openapi.json for those there are' }))
+    const reason = 'there is no such field; see GET /v1/openapi.json for those there are'
+    return issue.keys.slice(0, 20).map((key) => ({ path: [...issue.path, key.slice(0, 80)].join('.'), reason }))
   }
   const given = valueAt(input, issue.path)
   if (given === undefined && issue.code === 'invalid_type') return [{ path, reason: 'is required' }]

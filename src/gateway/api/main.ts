@@ -48,7 +48,10 @@ export function createApi(services: ApiServices): Api {
     // Names of any length must reach the check that says what is wrong with them.
     maxParamLength: 16_384,
     defaultRoute: (request, response) => sendFailure(services, request, response, noRoute(router, request), allowed(router, request)),
-    onBadUrl: (path, request, response) => sendFailure(services, request, response, new PlatformError('NAME_INVALID', `The path ${JSON.stringify(path.slice(0, 80))} has a broken percent escape; encode names with encodeURIComponent.`)),
+    onBadUrl(path, request, response) {
+      const shown = JSON.stringify(path.slice(0, 80))
+      sendFailure(services, request, response, new PlatformError('NAME_INVALID', `The path ${shown} has a broken percent escape; encode names with encodeURIComponent.`))
+    },
   })
   for (const each of routes) {
     router.on(each.method, each.path.replace(/\{(\w+)\}/g, ':$1'), (request, response, params, _store, query) => {
@@ -110,7 +113,13 @@ function namespacesPath(route: Route): string {
   return route.path.startsWith('/v1/namespaces') ? 'namespace' : 'function'
 }
 
-function sendFailure(services: ApiServices, request: IncomingMessage, response: ServerResponse, thrown: unknown, headers: Readonly<Record<string, string>> = {}): void {
+function sendFailure(
+  services: ApiServices,
+  request: IncomingMessage,
+  response: ServerResponse,
+  thrown: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   const error = PlatformError.from(thrown)
   if (error.code === 'INTERNAL') services.onInternalError(thrown, request)
   if (!request.complete && !request.destroyed) discardBody(request)

@@ -24,7 +24,7 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
         basic: { type: 'http', scheme: 'basic', description: 'Any user name; an API key as the password.' },
       },
       schemas: { Error: schemaOf(errorAnswer, 'output') },
-      responses: { Error: { description: `An error; its status is that of its code: ${statuses()}.`, content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } } } },
+      responses: { Error: { description: `An error; its status is that of its code: ${statuses()}.`, content: jsonContent({ $ref: '#/components/schemas/Error' }) } },
     },
   }
 }
@@ -32,7 +32,8 @@ export function openApiDocument(routes: readonly Route[], version: string): Json
 function operation(route: Route): Json {
   const responses: Json = { default: { $ref: '#/components/responses/Error' } }
   for (const [status, { description, schema, contentType }] of Object.entries(route.answers)) {
-    responses[status] = { description, ...(schema !== undefined && route.method !== 'HEAD' && { content: { [contentType ?? 'application/json']: { schema: schemaOf(schema, 'output') } } }) }
+    const hasBody = schema !== undefined && route.method !== 'HEAD'
+    responses[status] = { description, ...(hasBody && { content: jsonContent(schemaOf(schema, 'output'), contentType) }) }
   }
   return {
     operationId: operationId(route),
@@ -41,7 +42,9 @@ function operation(route: Route): Json {
     ...(route.access === 'public' && { security: [] }),
     ...(route.access === 'admin' && { description: 'Needs an admin key.' }),
     parameters: [...pathParametersOf(route), ...queryParametersOf(route)],
-    ...(route.body !== undefined && { requestBody: { required: !route.body.safeParse(undefined).success, content: { 'application/json': { schema: schemaOf(route.body, 'input') } } } }),
+    ...(route.body !== undefined && {
+      requestBody: { required: !route.body.safeParse(undefined).success, content: jsonContent(schemaOf(route.body, 'input')) },
+    }),
     ...(route.rawBody !== undefined && { requestBody: { content: { [route.rawBody]: {} } } }),
     responses,
   }
@@ -56,7 +59,10 @@ function queryParametersOf(route: Route): Json[] {
     const { description, ...rest } = schemaOf(schema as z.ZodType, 'input')
     return { name, in: 'query', required: false, ...(description !== undefined && { description }), schema: rest }
   })
-  if (route.namespaced) parameters.push({ name: 'namespace', in: 'query', required: false, description: 'For an admin key: act in this namespace instead of the key\'s own.', schema: schemaOf(pathParameters['name']!, 'input') })
+  if (route.namespaced) {
+    const description = 'For an admin key: act in this namespace instead of the key\'s own.'
+    parameters.push({ name: 'namespace', in: 'query', required: false, description, schema: schemaOf(pathParameters['name']!, 'input') })
+  }
   return parameters
 }
 
@@ -69,6 +75,10 @@ function operationId(route: Route): string {
 function schemaOf(schema: z.ZodType, io: 'input' | 'output'): Json {
   const { $schema: _, ...json } = z.toJSONSchema(schema, { io, target: 'draft-2020-12', unrepresentable: 'any' }) as Json
   return json
+}
+
+function jsonContent(schema: Json, contentType = 'application/json'): Json {
+  return { [contentType]: { schema } }
 }
 
 function statuses(): string {

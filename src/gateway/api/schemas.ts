@@ -92,7 +92,10 @@ export const deployInput = functionConfig
   })
   .refine((input) => (input.code === undefined) !== (input.source === undefined), { message: 'give either code (the digest of an uploaded tar) or source (one file)' })
   .refine((input) => input.code === undefined || input.entry !== undefined, { message: 'is required with code', path: ['entry'] })
-export const deployAnswer = functionView.extend({ deployed: revisionNumber.describe('The revision that this deployment stands for.'), created: z.boolean().describe('false: it was there already.') })
+export const deployAnswer = functionView.extend({
+  deployed: revisionNumber.describe('The revision that this deployment stands for.'),
+  created: z.boolean().describe('false: it was there already.'),
+})
 
 const startKind = z.enum(['cold', 'snapshot', 'warm', 'none'])
 export const invocationRecord = z.object({

@@ -37,13 +37,20 @@ export interface RecordListQuery {
   readonly cursor?: string
 }
 
+export interface LogQuery {
+  readonly namespace: string
+  readonly function: string
+  readonly sinceMs?: number
+  readonly limit: number
+}
+
 export interface LogReader {
   /** The lines of one invocation, oldest first. */
   ofInvocation(record: Pick<InvocationRecord, 'namespace' | 'function' | 'id'>): Promise<readonly LogLine[]>
   /** The last `limit` lines since then, oldest first. */
-  read(query: { readonly namespace: string; readonly function: string; readonly sinceMs?: number; readonly limit: number }): AsyncIterable<LogLine>
+  read(query: LogQuery): AsyncIterable<LogLine>
   /** What `read` gives, and then each new line until the signal. */
-  follow(query: { readonly namespace: string; readonly function: string; readonly sinceMs?: number; readonly limit: number; readonly signal: AbortSignal }): AsyncIterable<LogLine>
+  follow(query: LogQuery & { readonly signal: AbortSignal }): AsyncIterable<LogLine>
 }
 
 /** An asynchronous invocation that was accepted and has not ended. */
@@ -83,7 +90,14 @@ export interface ApiServices {
   /** Any JSON: figures of the platform, or of one namespace for who may see only that. */
   readonly stats: (namespace: string | undefined) => Promise<Readonly<Record<string, unknown>>>
   /** Runs a function with the request's body as payload, and answers. The key was checked, the function was not looked up. */
-  readonly invoke: (request: IncomingMessage, response: ServerResponse, principal: Principal, namespace: string, name: string, options: { readonly async: boolean }) => void
+  readonly invoke: (
+    request: IncomingMessage,
+    response: ServerResponse,
+    principal: Principal,
+    namespace: string,
+    name: string,
+    options: { readonly async: boolean },
+  ) => void
   /** Where clients reach this server, e.g. `https://skep.example`; without it, what the request's Host header says. */
   readonly publicUrl?: string | undefined
   readonly version: string

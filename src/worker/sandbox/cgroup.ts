@@ -103,7 +103,9 @@ export class Cgroup {
     let { cpuMs, memoryBytes, memoryPeakBytes } = this.#last
     for (const { directory, version, controllers } of this.#places) {
       if (controllers.includes('cpuacct')) {
-        cpuMs = version === 2 ? keyed(join(directory, 'cpu.stat'), 'usage_usec') / 1e3 : number(join(directory, 'cpuacct.usage')) / 1e6
+        const used = version === 2 ? keyed(join(directory, 'cpu.stat'), 'usage_usec') / 1e3 : number(join(directory, 'cpuacct.usage')) / 1e6
+        // Figures never go back: of several trees, this one's group may be removed already while another still has processes.
+        cpuMs = Math.max(cpuMs, used)
       }
       if (controllers.includes('memory')) {
         memoryBytes = number(join(directory, version === 2 ? 'memory.current' : 'memory.usage_in_bytes'))
@@ -120,7 +122,8 @@ export class Cgroup {
   oomKills(): number {
     const place = this.#places.find((each) => each.controllers.includes('memory'))
     if (place === undefined || this.#removed) return this.#lastOomKills
-    this.#lastOomKills = keyed(join(place.directory, place.version === 2 ? 'memory.events' : 'memory.oom_control'), 'oom_kill')
+const kills = keyed(join(place.directory, place.version === 2 ? 'memory.events' : 'memory.oom_control'), 'oom_kill')
+    this.#lastOomKills = Math.max(this.#lastOomKills, kills)
     return this.#lastOomKills
   }
 

@@ -14,7 +14,7 @@
  *   L2. Only what belongs to a dead owner, or to none, is removed.
  */
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { sweepParent } from './cgroup.ts'
@@ -63,6 +63,19 @@ export class SandboxDirectories {
     const directory = join(this.root, id)
     await rm(join(directory, 'app'), { recursive: true, force: true })
     await rm(directory, { recursive: true, force: true })
+  }
+
+  /** Removes a directory in which nothing has been put yet. */
+  discard(id: string): void {
+    const directory = join(this.root, id)
+    try {
+      // One by one, which takes no descriptor: they may be what was lacking.
+      rmdirSync(join(directory, 'app'))
+      unlinkSync(join(directory, 'owner'))
+      rmdirSync(directory)
+    } catch {
+      // The next sweep removes it.
+    }
   }
 
   /** The owner is gone: called when nothing of it is left. */

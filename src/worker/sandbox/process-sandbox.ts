@@ -111,12 +111,18 @@ export class ProcessSandboxProvider implements SandboxProvider {
   #spawn(options: SandboxOptions): RunningSandbox {
     const { probe, groups } = this.#getHost()
     if (this.#living.has(options.id)) throw startFailed(options, 'a sandbox with this id is alive: give each its own')
+    let codeDirectory: string | undefined
     let group: Cgroup | undefined
     try {
-      const codeDirectory = this.#directories.make(options.id)
+      codeDirectory = this.#directories.make(options.id)
       group = groups.createChild(options.id, options.limits)
       const child = probe.state === 'works' ? this.#spawnInside(probe.path, options, codeDirectory, group) : this.#spawnBare(options, codeDirectory, group)
+      // Whatever is wrong with it is told by RunningSandbox, which listens too; nothing may stay unheard meanwhile.
+      child.on('error', () => {})
+      // Node makes no streams when it could not even make the pipes.
+      if (!Array.isArray(child.stdio)) throw new Error('no file descriptors are left: raise ulimit -n')
       const gate = probe.state === 'works' ? (child.stdio[gateFd] as Socket) : undefined
+      gate?.on('error', () => {})
       gate?.end(filter ?? gateByte)
       const sandbox = new RunningSandbox({
         id: options.id,
@@ -134,7 +140,8 @@ export class ProcessSandboxProvider implements SandboxProvider {
       return sandbox
     } catch (thrown) {
       group?.remove()
-      void this.#directories.remove(options.id).catch(() => {})
+      // A directory that was there before is somebody else's.
+      if (codeDirectory !== undefined) this.#directories.discard(options.id)
       throw asStartFailed(options, thrown)
     }
   }

@@ -34,7 +34,7 @@ export default {
         for (let line = 0; line < 200_000; line++) console.log(`line ${line} ${'x'.repeat(50)}`)
         return new Response('printed')
       case '/spins':
-        for (const until = Date.now() + 50; Date.now() < until; ) continue
+        for (const start = process.cpuUsage(); process.cpuUsage(start).user < 50_000; ) continue
         return new Response('spun')
       case '/ignores-abort':
         return new Promise(() => {})

@@ -1,5 +1,6 @@
 /** What a client wants to know about the platform and itself. */
 import * as z from 'zod'
+import { namespaceFor } from '../../authentication.ts'
 import { route } from '../route.ts'
 import type { Route } from '../route.ts'
 import { keyRole, quotas } from '../schemas.ts'
@@ -34,7 +35,9 @@ export const aboutRoutes: readonly Route[] = [
     query: z.strictObject({ namespace: z.string().max(64).optional().describe('For an admin key: of this namespace only.') }),
     answers: { 200: { description: 'Figures by name.', schema: z.looseObject({}) } },
     async handle({ services, principal, query }) {
-      const namespace = principal.role === 'admin' ? query.namespace : principal.namespace
+      // Without a namespace an admin sees everything.
+      const everything = principal.role === 'admin' && query.namespace === undefined
+      const namespace = everything ? undefined : services.namespaces.required(namespaceFor(principal, query.namespace)).name
       return { status: 200, value: { ...(await services.stats(namespace)) } }
     },
   }),

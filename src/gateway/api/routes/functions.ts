@@ -133,11 +133,18 @@ async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
   const config = checkInput(functionConfig, { ...given, kind: given.kind ?? kindOf(entry), entry }, 'body')
   const { quotas } = services.namespaces.required(namespace)
   if (config.memoryMb > quotas.memoryMb) {
-    throw new PlatformError('INPUT_INVALID', `memoryMb: ${config.memoryMb} MB is more than the ${quotas.memoryMb} MB that namespace ${namespace} may use; ask for less, or have an admin raise the quota.`)
+    throw new PlatformError(
+      'INPUT_INVALID',
+      `memoryMb: ${config.memoryMb} MB is more than the ${quotas.memoryMb} MB that namespace ${namespace} may use; ask for less, or have an admin raise the quota.`,
+    )
   }
   for (const secret of config.secrets) {
     if ((await services.secrets.get(namespace, secret)) === undefined) {
-      throw new PlatformError('INPUT_INVALID', `secrets: namespace ${namespace} has no secret ${secret}; put it with PUT /v1/secrets/${secret} first.`, { details: { secret } })
+      throw new PlatformError(
+        'INPUT_INVALID',
+        `secrets: namespace ${namespace} has no secret ${secret}; put it with PUT /v1/secrets/${secret} first.`,
+        { details: { secret } },
+      )
     }
   }
   let stored = code
@@ -166,7 +173,8 @@ function summarise(call: AnyCall, entity: FunctionEntity) {
   const { namespace, name, traffic, latest, createdAtMs, updatedAtMs } = entity
   const { kind, public: isPublic } = latestOf(call, entity).config
   const instances = call.services.instances(namespace, name)
-  return { namespace, name, url: `${origin(call)}/fn/${namespace}/${name}`, kind, public: isPublic, revision: latest, traffic, instances, createdAtMs, updatedAtMs }
+  const url = `${origin(call)}/fn/${namespace}/${name}`
+  return { namespace, name, url, kind, public: isPublic, revision: latest, traffic, instances, createdAtMs, updatedAtMs }
 }
 
 function latestOf(call: AnyCall, entity: FunctionEntity) {

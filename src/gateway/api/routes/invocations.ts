@@ -17,7 +17,10 @@ export const invocationRoutes: readonly Route[] = [
     namespaced: true,
     rawBody: '*/*',
     query: z.strictObject({ async: flag.default(false).describe('true: accepted durably and run later; answers 202 with the id.') }),
-    answers: { 200: { description: 'What the function answered, with its own status and headers.' }, 202: { description: 'Accepted.', schema: z.object({ id: invocationId }) } },
+    answers: {
+      200: { description: 'What the function answered, with its own status and headers.' },
+      202: { description: 'Accepted.', schema: z.object({ id: invocationId }) },
+    },
     handle(call) {
       call.services.invoke(call.request, call.response, call.principal, call.namespace, call.params['name']!, { async: call.query.async })
       return handled
@@ -31,7 +34,12 @@ export const invocationRoutes: readonly Route[] = [
     access: 'key',
     namespaced: true,
     query: recordQuery,
-    answers: { 200: { description: 'Newest first. A page may be short and still have a cursor.', schema: z.object({ invocations: z.array(invocationRecord).readonly(), cursor: z.string().optional() }) } },
+    answers: {
+      200: {
+        description: 'Newest first. A page may be short and still have a cursor.',
+        schema: z.object({ invocations: z.array(invocationRecord).readonly(), cursor: z.string().optional() }),
+      },
+    },
     async handle(call) {
       const { status, since, until, ...rest } = call.query
       const page = await call.services.records.list({
@@ -61,7 +69,11 @@ export const invocationRoutes: readonly Route[] = [
       if (queued !== undefined) return { status: 200, value: { state: 'queued' as const, ...queued } }
       const record = await records.get(call.namespace, id)
       if (record === undefined) {
-        throw new PlatformError('INVOCATION_NOT_FOUND', `There is no invocation ${id} in namespace ${call.namespace}: it runs still, its record was trimmed, or it is of another namespace.`, { details: { id } })
+        throw new PlatformError(
+          'INVOCATION_NOT_FOUND',
+          `There is no invocation ${id} in namespace ${call.namespace}: it runs still, its record was trimmed, or it is of another namespace.`,
+          { details: { id } },
+        )
       }
       return { status: 200, value: { ...record, state: 'ended' as const, logs: await logs.ofInvocation(record) } }
     },

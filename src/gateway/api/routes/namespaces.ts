@@ -63,7 +63,10 @@ export const namespaceRoutes: readonly Route[] = [
       const name = params['name']!
       services.namespaces.required(name)
       if (name === principal.namespace) {
-        throw new PlatformError('FORBIDDEN', `This key belongs to namespace ${name} and can't delete it from under itself; use an admin key of another namespace.`)
+        throw new PlatformError(
+          'FORBIDDEN',
+          `This key belongs to namespace ${name} and can't delete it from under itself; use an admin key of another namespace.`,
+        )
       }
       for (const entity of services.functions.list(name)) await services.functions.delete(name, entity.name)
       await services.secrets.deleteAll(name)
