@@ -96,7 +96,7 @@ describe('CSV totals', () => {
       assert.equal(answer.groups.reduce((sum, group) => sum + group.count, 0), tableSizes.sales)
       assert.deepEqual(answer.groups.map((group) => group.key), [...cents.keys()].sort())
       for (const group of answer.groups) {
-        assert(Math.abs(group.sum - Number(cents.get(group.key)!) / 100) < 1e-5)
+        assert.equal(group.sum, Number(cents.get(group.key)!) / 100)
         assert(Math.abs(group.mean * group.count - group.sum) < 1e-5 && group.min <= group.mean && group.mean <= group.max)
       }
     }

@@ -35,10 +35,14 @@ def total(rows, by, value):
         key = row[key_at] if key_at < len(row) else ''
         group = groups.get(key)
         if group is None:
-            groups[key] = [1, number, number, number]
+            groups[key] = [1, number, number, number, 0.0]
         else:
             group[0] += 1
-            group[1] += number
+            # Kahan's sum carries on what rounding loses, so that a thousand prices add up to the cent.
+            exact = number - group[4]
+            added = group[1] + exact
+            group[4] = added - group[1] - exact
+            group[1] = added
             if number < group[2]:
                 group[2] = number
             if number > group[3]:
@@ -49,7 +53,7 @@ def total(rows, by, value):
         'rows': count,
         'groups': [
             {'key': key, 'count': size, 'sum': added, 'mean': added / size, 'min': least, 'max': most}
-            for key, (size, added, least, most) in sorted(groups.items())
+            for key, (size, added, least, most, _lost) in sorted(groups.items())
         ],
     }
 

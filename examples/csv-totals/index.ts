@@ -37,7 +37,7 @@ export default {
 }
 
 async function total(body: ReadableStream<Uint8Array>, by: string, value: string): Promise<CsvTotals> {
-  const groups = new Map<string, { count: number; sum: number; min: number; max: number }>()
+  const groups = new Map<string, { count: number; sum: number; lost: number; min: number; max: number }>()
   let keyAt = -1
   let valueAt = -1
   let rows = -1
@@ -52,10 +52,14 @@ async function total(body: ReadableStream<Uint8Array>, by: string, value: string
     const number = text.trim() === '' ? NaN : Number(text)
     if (!Number.isFinite(number)) throw new InputError(`Row ${rows} has ${JSON.stringify(text)} in column "${value}", which is not a number.`)
     const group = groups.get(key)
-    if (group === undefined) groups.set(key, { count: 1, sum: number, min: number, max: number })
+    if (group === undefined) groups.set(key, { count: 1, sum: number, lost: 0, min: number, max: number })
     else {
       group.count++
-      group.sum += number
+      // Kahan's sum carries on what rounding loses, so that a thousand prices add up to the cent.
+      const exact = number - group.lost
+      const sum = group.sum + exact
+      group.lost = sum - group.sum - exact
+      group.sum = sum
       if (number < group.min) group.min = number
       if (number > group.max) group.max = number
     }

@@ -19,3 +19,6 @@ export async function bundleRuntime(directory: string): Promise<void> {
   await bundle.close()
   await writeFile(join(directory, 'package.json'), '{ "type": "module" }\n')
 }
+
+// `node bundle.ts DIRECTORY`: a process of its own, so that the bundler's memory is not the platform's.
+if (import.meta.main) await bundleRuntime(process.argv[2]!)

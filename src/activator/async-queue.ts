@@ -184,7 +184,11 @@ export class AsyncQueue {
 
   async #bodyOf(body: InvocationRequest['body']): Promise<{ body?: string; blob?: string }> {
     if (body === undefined) return {}
-    if (!(body instanceof Uint8Array)) return { blob: (await this.#options.blobs.put(body, { bytesMax: BODY_BYTES_MAX })).digest }
+    if (!(body instanceof Uint8Array)) {
+      // Whoever brings the body still has to answer on the connection it comes over, also when it is refused half-way.
+      const chunks = body.iterator({ destroyOnReturn: false })
+      return { blob: (await this.#options.blobs.put(chunks, { bytesMax: BODY_BYTES_MAX })).digest }
+    }
     if (body.length <= ITEM_BODY_BYTES_MAX) return { body: body.toString('base64') }
     return { blob: (await this.#options.blobs.put(Readable.from([body]), { bytesMax: BODY_BYTES_MAX })).digest }
   }
@@ -317,7 +321,8 @@ export class AsyncQueue {
   #wakeAt(dueAtMs: number): void {
     const delayMs = dueAtMs - this.#options.clock.epochMs()
     if (delayMs > this.#options.config.pollMs) return this.#wake()
-    this.#options.clock.after(delayMs, () => this.#wake())
+    // A timer counts whole ms and may be one early: a claim before the time finds nothing, and waits for the next poll.
+    this.#options.clock.after(Math.ceil(delayMs) + 1, () => this.#wake())
   }
 
   /** Work that runs longer than a lease keeps it (T3: otherwise it would run twice at once). */

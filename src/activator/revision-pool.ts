@@ -20,7 +20,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
-import type { Invocation } from '#contract/invocation.ts'
+import type { Invocation, InvocationHolder } from '#contract/invocation.ts'
 import type { FunctionScaler } from '#autoscaler/function-scaler.ts'
 import type { Instance, InstanceOwner } from '#worker/instance.ts'
 import type { QueueProxyOwner } from '#worker/queue-proxy.ts'
@@ -63,7 +63,7 @@ const FAILURE_BACKOFF_MS_MAX = 10_000
 /** How often the CPU is looked at while invocations wait. */
 const CPU_SAMPLE_MS = 50
 
-export class RevisionPool implements InstanceOwner {
+export class RevisionPool implements InstanceOwner, InvocationHolder {
   readonly revision: Revision
   readonly history = new FunctionHistory()
   readonly scaler: FunctionScaler
@@ -131,6 +131,12 @@ export class RevisionPool implements InstanceOwner {
       if (index !== WAIT) return this.#handOver(invocation, this.#instances[index]!)
     }
     this.#enqueue(invocation)
+  }
+
+  cancelInvocation(invocation: Invocation, reason: PlatformError): void {
+    if (invocation.state !== 'queued') return
+    this.#queue.forgot()
+    invocation.fail(reason, this.#clock.monotonicUs())
   }
 
   /** For each invocation that was submitted, once, when it has ended. */
@@ -203,11 +209,7 @@ export class RevisionPool implements InstanceOwner {
       const message = `${this.#queue.length} invocations of ${this.revision.function} are waiting already, the most that may; send it again later or raise its instancesMax.`
       return invocation.fail(new PlatformError('QUEUE_FULL', message), this.#clock.monotonicUs())
     }
-    invocation.cancel = (reason) => {
-      if (invocation.state !== 'queued') return
-      this.#queue.forgot()
-      invocation.fail(reason, this.#clock.monotonicUs())
-    }
+    invocation.holder = this
     this.#queue.push(invocation)
     this.#pump()
   }

@@ -23,6 +23,10 @@ export interface AnswerSink {
   fail(error: PlatformError): void
 }
 
+export interface InvocationHolder {
+  cancelInvocation(invocation: Invocation, reason: PlatformError): void
+}
+
 export interface InvocationRequest {
   /** `event`: the body is the JSON value for the handler. */
   readonly kind: 'http' | 'event'
@@ -65,6 +69,8 @@ export class Invocation {
   readonly #ended: (invocation: Invocation) => void
 
   state: 'queued' | 'running' | 'ended' = 'queued'
+  /** Its place among the open ones; its beginner's to use. */
+  slot = -1
   /** Epoch ms. Set when it is handed over: the time limit counts from there. */
   deadlineMs: number
   start: StartKind = 'none'
@@ -83,8 +89,9 @@ export class Invocation {
   logBytes = 0
   status = 0
   error: PlatformError | undefined = undefined
-  /** Stops it wherever it is: set by its present holder. */
-  cancel: (reason: PlatformError) => void = () => {}
+  /** Who has it now, and can let go of it; `stream` is the holder's to use. An object, not a closure per invocation: those outlive the young generation. */
+  holder: InvocationHolder | undefined = undefined
+  stream = 0
 
   constructor(options: InvocationOptions) {
     this.id = options.id
@@ -102,6 +109,11 @@ export class Invocation {
     this.#ended = options.ended
     const body = options.request.body
     if (body instanceof Uint8Array) this.bytesIn = body.length
+  }
+
+  /** Stops it wherever it is. */
+  cancel(reason: PlatformError): void {
+    this.holder?.cancelInvocation(this, reason)
   }
 
   /** The answer is complete (V1, V2). */

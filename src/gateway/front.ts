@@ -15,7 +15,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
 import type { AcceptOptions } from '#activator/async-queue.ts'
-import { sendError } from './api/answer.ts'
+import { discardBody, sendError } from './api/answer.ts'
 import { bodyKind, collectBody, functionHeaders, parseFunctionPath } from './function-request.ts'
 import { HttpSink } from './http-sink.ts'
 import type { Invoker } from './invoker.ts'
@@ -197,6 +197,8 @@ export class Front {
           },
           (thrown: unknown) => {
             done()
+            // Half of the body may have been read: the rest must not stand in the way of the connection's next request.
+            if (!request.complete && !request.destroyed) discardBody(request)
             sendError(response, PlatformError.from(thrown))
           },
         )

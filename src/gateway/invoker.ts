@@ -50,7 +50,10 @@ const CALL_DEPTH_MAX = 64
 
 export class Invoker {
   readonly #options: InvokerOptions
-  readonly #open = new Set<Invocation>()
+  /** Slots, not a Set: see contract/stream-table.ts for what a Set costs here. */
+  readonly #open: (Invocation | undefined)[] = []
+  readonly #freeSlots: number[] = []
+  #openCount = 0
   #state: 'open' | 'closing' = 'open'
   #drained: PromiseWithResolvers<void> | undefined
 
@@ -59,7 +62,7 @@ export class Invoker {
   }
 
   get openCount(): number {
-    return this.#open.size
+    return this.#openCount
   }
 
   /** @returns the invocation, so that its holder can cancel it. Its answer, or failure, goes to the sink, perhaps before this returns. */
@@ -83,7 +86,7 @@ export class Invoker {
       },
     })
     bind?.(invocation)
-    this.#open.add(invocation)
+    this.#keep(invocation)
     if (this.#state === 'closing') {
       invocation.fail(new PlatformError('STOPPING', 'The platform is stopping; send the request again in a moment.'), clock.monotonicUs())
     } else if (invocation.depth > CALL_DEPTH_MAX) {
@@ -100,22 +103,30 @@ export class Invoker {
   /** Takes no more, and resolves when those under way have ended or `graceMs` has passed; then they are cancelled. */
   async close(graceMs: number): Promise<void> {
     this.#state = 'closing'
-    if (this.#open.size === 0) return
+    if (this.#openCount === 0) return
     this.#drained = Promise.withResolvers()
     const timer = this.#options.clock.after(graceMs, () => {
-      for (const invocation of [...this.#open]) invocation.cancel(new PlatformError('STOPPING', 'The platform stopped before the invocation ended.'))
+      for (const invocation of [...this.#open]) invocation?.cancel(new PlatformError('STOPPING', 'The platform stopped before the invocation ended.'))
       this.#drained?.resolve()
     })
     await this.#drained.promise
     timer.cancel()
   }
 
+  #keep(invocation: Invocation): void {
+    invocation.slot = this.#freeSlots.pop() ?? this.#open.length
+    this.#open[invocation.slot] = invocation
+    this.#openCount++
+  }
+
   #ended(invocation: Invocation): void {
-    this.#open.delete(invocation)
+    this.#open[invocation.slot] = undefined
+    this.#freeSlots.push(invocation.slot)
+    this.#openCount--
     this.#options.activator.ended(invocation)
     this.#options.ending(invocation)
     this.#options.recorded(this.#recordOf(invocation))
-    if (this.#open.size === 0) this.#drained?.resolve()
+    if (this.#openCount === 0) this.#drained?.resolve()
   }
 
   #recordOf(invocation: Invocation): InvocationRecord {

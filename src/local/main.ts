@@ -48,7 +48,7 @@ import { Runtimes } from '#worker/runtimes.ts'
 import { ProcessSandboxProvider } from '#worker/sandbox/process-sandbox.ts'
 import { Worker } from '#worker/worker.ts'
 import { makeApi } from './api-services.ts'
-import { callBackTo } from './callback.ts'
+import { callBackTo, checkCallback } from './callback.ts'
 import { FunctionCalls } from './function-calls.ts'
 import { exposePlatform } from './platform-gauges.ts'
 
@@ -92,12 +92,15 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const log = options.log ?? processLog()
   const warn = (message: string, error: unknown): void => log.warn(message, { error: PlatformError.from(error).message })
   const data = options.dataDirectory
-  await mkdir(data, { recursive: true, mode: 0o700 })
+  await mkdir(data, { recursive: true, mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => {
+    throw new PlatformError(cause.code === 'ENOSPC' ? 'STORE_FULL' : 'STORE_FAILED', `The data directory ${data} could not be made (${cause.message}); choose another with --data.`, { cause })
+  })
 
   const nowMs = clock.epochMs
   const store = await openSqliteStore({ path: join(data, 'store.sqlite'), clock })
   onClose(() => store.close())
-  const blobs = await openFileBlobs({ directory: join(data, 'blobs') })
+  const blobs = await openFileBlobs({ directory: join(data, 'code-blobs') })
+  const objects = await openFileBlobs({ directory: join(data, 'objects') })
   const [namespaces, functions, secrets] = await Promise.all([
     NamespaceRegistry.open({ store, randomBytes, nowMs }),
     FunctionRegistry.open({ store, blobs, nowMs }),
@@ -114,7 +117,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   await mkdir(join(data, 'code'), { recursive: true })
   const worker = new Worker({
     sandboxes,
-    runtimes: new Runtimes({ compileCache: join(data, 'compile-cache') }),
+    runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
     code,
     clock,
     config: { ...workerDefaults, ...options.worker },
@@ -154,7 +157,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   })
   const asyncQueue: AsyncQueue = new AsyncQueue({
     store,
-    blobs,
+    blobs: objects,
     clock,
     ids,
     random: Math.random,
@@ -183,7 +186,10 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     resolve,
     authenticate: (authorization) => authenticator.authenticate(authorization),
     admission: new QuotaAdmission({ quotas, nowMs: () => clock.monotonicUs() / 1000 }),
-    acceptAsync: (accept) => asyncQueue.accept(accept),
+    async acceptAsync(accept) {
+      if (accept.callback !== undefined) checkCallback(accept.callback)
+      return asyncQueue.accept(accept)
+    },
     api: (request, response) => api(request, response),
     metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
     traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
@@ -194,7 +200,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const address = await listen(server, options.port, options.host ?? '127.0.0.1')
   onClose(() => closeServer(server))
   const url = `http://${address.family === 'IPv6' ? `[${address.address}]` : address.address}:${address.port}`
-  const credentials = await ensureLocalKey({ namespaces, file: join(data, 'credentials.json'), randomBytes, url })
+  const credentials = await ensureLocalKey({ namespaces, file: join(data, 'credentials.json'), randomBytes })
 
   activator.start()
   asyncQueue.start()

@@ -17,8 +17,6 @@ import type { NamespaceRegistry } from './namespaces.ts'
 export interface LocalCredentials {
   readonly namespace: string
   readonly key: string
-  /** Where the platform listens now, or did last. */
-  readonly url?: string
 }
 
 /** @param file Usually `<data>/credentials.json`; mode 0600. @returns A valid admin key of `default`, the same as last time if it still is one. */
@@ -26,20 +24,14 @@ export async function ensureLocalKey(options: {
   readonly namespaces: NamespaceRegistry
   readonly file: string
   readonly randomBytes: (length: number) => Buffer
-  readonly url?: string
 }): Promise<LocalCredentials & { readonly created: boolean }> {
   const { namespaces, file } = options
   const kept = await readCredentials(file)
   const entity = kept === undefined ? undefined : namespaces.verifyKey(kept.key)
-  const url = options.url === undefined ? {} : { url: options.url }
-  if (entity?.role === 'admin') {
-    const credentials: LocalCredentials = { namespace: entity.namespace, key: kept!.key, ...url }
-    if (kept!.url !== options.url) await writePrivately(file, `${JSON.stringify(credentials, undefined, 2)}\n`)
-    return { ...credentials, created: false }
-  }
+  if (entity?.role === 'admin') return { namespace: entity.namespace, key: kept!.key, created: false }
 
   const generated = generateKey(options.randomBytes)
-  const credentials: LocalCredentials = { namespace: DEFAULT_NAMESPACE, key: generated.text, ...url }
+  const credentials: LocalCredentials = { namespace: DEFAULT_NAMESPACE, key: generated.text }
   await writePrivately(file, `${JSON.stringify(credentials, undefined, 2)}\n`)
   await namespaces.addKey({ namespace: DEFAULT_NAMESPACE, name: 'local', role: 'admin' }, generated)
   return { ...credentials, created: true }
@@ -49,7 +41,7 @@ export async function ensureLocalKey(options: {
 export async function readCredentials(file: string): Promise<LocalCredentials | undefined> {
   try {
     const value = JSON.parse(await readFile(file, 'utf8')) as Partial<LocalCredentials> | null
-    return typeof value?.key === 'string' && typeof value.namespace === 'string' ? { namespace: value.namespace, key: value.key, ...(typeof value.url === 'string' && { url: value.url }) } : undefined
+    return typeof value?.key === 'string' && typeof value.namespace === 'string' ? { namespace: value.namespace, key: value.key } : undefined
   } catch {
     return undefined
   }

@@ -62,9 +62,10 @@ export interface JournalBufferParts {
 
 export class JournalBuffer {
   readonly #parts: JournalBufferParts
-  readonly #open = new Map<string, OpenRows>()
-  /** In the order of their sequence numbers. */
-  readonly #outgoing = new Map<number, Outgoing>()
+  /** A journal's entry stays when its rows have gone: a Map that is emptied and filled all the time keeps what it held (stream-table.ts). */
+  readonly #open = new Map<string, OpenRows | undefined>()
+  /** In the order of their sequence numbers. Few. */
+  readonly #outgoing: Outgoing[] = []
   #sequence: number
   #chars = 0
   #timer: Timer | undefined
@@ -101,16 +102,16 @@ export class JournalBuffer {
   /** Resolves when every row appended so far is durable. @throws STORE_FULL, STORE_FAILED: the rows are kept for the next try. */
   async flush(): Promise<void> {
     this.#sealAll()
-    const settled = await Promise.allSettled([...this.#outgoing.values()].map((outgoing) => this.#dispatch(outgoing)))
+    const settled = await Promise.allSettled([...this.#outgoing].map((outgoing) => this.#dispatch(outgoing)))
     for (const one of settled) if (one.status === 'rejected') throw one.reason
   }
 
   snapshot(journal: string): JournalSnapshot {
     const rows: JournalRow[] = []
     const unacknowledged = new Set<number>()
-    for (const [sequence, { batch }] of this.#outgoing) {
+    for (const { batch } of this.#outgoing) {
       if (batch.journal !== journal) continue
-      unacknowledged.add(sequence)
+      unacknowledged.add(batch.sequence)
       for (const row of batch.rows) rows.push(row)
     }
     for (const row of this.#open.get(journal)?.rows ?? []) rows.push(row)
@@ -137,18 +138,18 @@ export class JournalBuffer {
   }
 
   #tickAfter(delayMs: number): void {
-    if (this.#outgoing.size > 0) this.#timer ??= this.#parts.clock.after(delayMs, () => this.#tick())
+    if (this.#outgoing.length > 0) this.#timer ??= this.#parts.clock.after(delayMs, () => this.#tick())
   }
 
   #sealAll(): void {
-    for (const [journal, open] of this.#open) this.#seal(journal, open)
+    for (const [journal, open] of this.#open) if (open !== undefined) this.#seal(journal, open)
   }
 
   #seal(journal: string, open: OpenRows): Outgoing {
-    this.#open.delete(journal)
+    this.#open.set(journal, undefined)
     const batch: SealedBatch = { ...open, journal, sequence: ++this.#sequence }
     const outgoing: Outgoing = { batch, sent: undefined }
-    this.#outgoing.set(batch.sequence, outgoing)
+    this.#outgoing.push(outgoing)
     return outgoing
   }
 
@@ -167,13 +168,16 @@ export class JournalBuffer {
     return outgoing.sent
   }
 
-  #remove({ batch }: Outgoing): void {
-    if (this.#outgoing.delete(batch.sequence)) this.#chars -= batch.chars
+  #remove(outgoing: Outgoing): void {
+    const index = this.#outgoing.indexOf(outgoing)
+    if (index < 0) return
+    this.#outgoing.splice(index, 1)
+    this.#chars -= outgoing.batch.chars
   }
 
   /** What the writer has in hand cannot be dropped: it may be stored already. */
   #dropOldest(): void {
-    for (const outgoing of this.#outgoing.values()) {
+    for (const outgoing of [...this.#outgoing]) {
       if (this.#chars <= this.#parts.charsMax) return
       if (outgoing.sent !== undefined) continue
       this.#remove(outgoing)

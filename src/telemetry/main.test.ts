@@ -9,11 +9,15 @@ import { Telemetry } from './main.ts'
 test('an invocation that ended shows in records, stats and metrics', async () => {
   const clock = new ManualClock()
   const store = new FakeJournals()
-  const telemetry = new Telemetry({ store, clock, random: () => 0, readStat: () => 'cpu  1 2 3 4', records: { pendingMax: 1 } })
+  const telemetry = new Telemetry({ store, clock, random: () => 0, readStat: () => 'cpu  1 2 3 4' })
   await telemetry.start()
   const record = exampleRecord({ startedAtMs: clock.epochMs() })
   telemetry.ended(record)
+  clock.advance(60)
+  store.failure = new Error('full')
   telemetry.ended(exampleRecord({ startedAtMs: clock.epochMs() }))
+  clock.advance(60)
+  store.failure = undefined
   assert.deepEqual(await telemetry.records.get('guest', record.id), record)
   assert.equal(telemetry.stats.read({ namespace: 'guest', nowMs: clock.epochMs() })[0]!.invocations, 2)
   const text = telemetry.metrics.expose()

@@ -89,12 +89,24 @@ export class BlockWriter {
     return this.#lines.length
   }
 
-  /** The row. */
+  /** The row; afterwards the writer is empty again. */
   finish(number: number): string {
     const head: BlockHead = {
       v: 1, n: number, c: this.#lines.length, e: this.#errors, s: this.#starts, x: this.#longestUs, lo: this.#firstMs, hi: this.#lastMs, a: this.#attempt,
     }
-    return `[${JSON.stringify(head)},\n${this.#lines.join(',\n')}]`
+    const row = `[${JSON.stringify(head)},\n${this.#lines.join(',\n')}]`
+    this.clear()
+    return row
+  }
+
+  clear(): void {
+    this.#lines = []
+    this.#errors = 0
+    this.#starts = []
+    this.#longestUs = 0
+    this.#firstMs = Infinity
+    this.#lastMs = 0
+    this.#attempt = 0
   }
 }
 

@@ -1,10 +1,9 @@
 /**
  * The records of all invocations that ended: taken in for next to nothing, written in blocks, found again.
  *
- * `add` pushes onto an array. A timer (or 512 waiting records) begins to write them: a slice of at most 128 at a time, so
- * that no slice holds the event loop for a millisecond. Each record goes to two journals, `records/<namespace>` and
- * `records/<namespace>/<function>`: listing one quiet function then never reads the records of a busy one, for one more
- * string per block. The text is encoded once.
+ * `add` encodes the record into a block of at most 128, which is appended when it is full or 50 ms old. Each record goes
+ * to two journals, `records/<namespace>` and `records/<namespace>/<function>`: listing one quiet function then never reads
+ * the records of a busy one, for one more string per block. The text is encoded once.
  *
  * Records are listed by the time at which they were written, newest first: that is the order in which invocations ended,
  * up to the few ms of a batch. It is the only order that is stable while long invocations still end.
@@ -13,7 +12,7 @@
  *
  * Invariants:
  *   G1. A record that was added is found by `get` and `list` at once, durable within the batch time plus the store's flush time.
- *   G2. At most `pendingMax` records wait; more are dropped and counted (`dropped`).
+ *   G2. At most one block per namespace waits here; what the store refuses is dropped and counted (`dropped`).
  *   G3. A page that ends before the journal does has a cursor. Following cursors gives each record that was there at the
  *       first page exactly once, whatever is added meanwhile.
  *   G4. One call scans at most `scanBlocksMax` blocks, and lets other work run after every few.
@@ -33,18 +32,12 @@ import type { RecordCursor } from './record-cursor.ts'
 export interface RecordLogConfig extends RetentionConfig {
   /** Longest wait of a record before it is written, ms. Raising it makes blocks larger and a crash costlier. */
   readonly batchMs: number
-  /** How many waiting records start writing at once. */
-  readonly batchRecords: number
-  /** Most records that wait to be written (G2); each is about 1 KB of memory. */
-  readonly pendingMax: number
-  /** Newest records that are also kept in memory, for `get`; each is about 1 KB. */
-  readonly recentMax: number
   /** Most blocks that one call reads (G4). Raising it makes a hopeless search slower and its pages fewer. */
   readonly scanBlocksMax: number
 }
 
 export const recordLogDefaults: RecordLogConfig = {
-  batchMs: 50, batchRecords: 512, pendingMax: 65_536, recentMax: 2048, scanBlocksMax: 2000, daysMax: 14, bytesMax: 4 * 1024 ** 3,
+  batchMs: 50, scanBlocksMax: 2000, daysMax: 14, bytesMax: 4 * 1024 ** 3,
 }
 
 export interface RecordQuery {
@@ -84,13 +77,9 @@ export class RecordLog {
   readonly #config: RecordLogConfig
   readonly #log: Log
   readonly #retention: JournalRetention
-  #pending: InvocationRecord[] = []
-  /** How many of `pending` are written already. */
-  #written = 0
-  /** The newest written ones in arrays of at least a slice, oldest first. */
-  #recent: InvocationRecord[][] = []
-  #recentCount = 0
-  #timer: { readonly timer: Timer; readonly soon: boolean } | undefined
+  /** Blocks that are not full yet, by namespace. Entries stay: see contract/stream-table.ts for what Maps that churn cost. */
+  readonly #open = new Map<string, OpenBlocks>()
+  #timer: Timer | undefined
   #blockNumber = 0
   #dropped = 0
 
@@ -107,27 +96,35 @@ export class RecordLog {
     await this.#retention.start()
   }
 
-  /** Takes in the record of an invocation that ended. Must not be changed afterwards. */
+  /**
+   * Takes in the record of an invocation that ended. It is encoded at once (about 1 µs): tens of thousands of record objects that
+   * wait for a batch outlive the young generation, and cost the garbage collector more than the encoding takes.
+   */
   add(record: InvocationRecord): void {
-    const waiting = this.#pending.length - this.#written
-    if (waiting >= this.#config.pendingMax) {
-      this.#dropped++
-      return
+    let open = this.#open.get(record.namespace)
+    if (open === undefined) this.#open.set(record.namespace, (open = { all: new BlockWriter(), functions: new Map() }))
+    let own = open.functions.get(record.function)
+    if (own === undefined) open.functions.set(record.function, (own = new BlockWriter()))
+    const line = encodeRecord(record)
+    open.all.add(record, line)
+    own.add(record, line)
+    if (open.all.count >= BLOCK_RECORDS_MAX) this.#write(record.namespace, open)
+    else if (this.#timer === undefined) {
+      this.#timer = this.#clock.after(this.#config.batchMs, () => {
+        this.#timer = undefined
+        this.#writeAll()
+      })
     }
-    this.#pending.push(record)
-    if (waiting === 0) this.#arm(false)
-    else if (waiting + 1 === this.#config.batchRecords) this.#arm(true)
   }
 
-  /** Records lost since the start: too many waited, or the store refused them. */
+  /** Records lost since the start because the store refused them. */
   get dropped(): number {
     return this.#dropped
   }
 
   /** The last attempt of this invocation that ended. @param id 32 hex digits. */
   async get(namespace: string, id: string): Promise<InvocationRecord | undefined> {
-    const recent = this.#findRecent(namespace, id)
-    if (recent !== undefined) return recent
+    this.#writeAll()
     let found: InvocationRecord | undefined
     let scanned = 0
     // It ended after it was accepted, mostly within a few blocks. A clock set back may hide it a little before.
@@ -145,7 +142,7 @@ export class RecordLog {
   /** A page of records, newest first. @throws INPUT_INVALID when the cursor is none. */
   async list(query: RecordQuery): Promise<RecordPage> {
     const cursor = query.cursor === undefined ? undefined : parseCursor(query.cursor)
-    await this.#writeAll()
+    this.#writeAll()
     const journal = query.function === undefined ? namespaceJournal(query.namespace) : functionJournal(query.namespace, query.function)
     const limit = Math.min(1000, Math.max(1, query.limit))
     const wanted = matcher(query)
@@ -172,9 +169,9 @@ export class RecordLog {
 
   /** Writes what waits and stops. */
   async close(): Promise<void> {
-    this.#timer?.timer.cancel()
+    this.#timer?.cancel()
     this.#timer = undefined
-    await this.#writeAll()
+    this.#writeAll()
     await this.#retention.stop()
   }
 
@@ -183,62 +180,29 @@ export class RecordLog {
     return this.#retention.round()
   }
 
-  #arm(soon: boolean): void {
-    if (this.#timer !== undefined) {
-      if (this.#timer.soon || !soon) return
-      this.#timer.timer.cancel()
-    }
-    const timer = this.#clock.after(soon ? 0 : this.#config.batchMs, () => {
-      this.#timer = undefined
-      // More when more waits: a turn of a loaded event loop can bring more records than one slice takes away.
-      const slices = Math.ceil((this.#pending.length - this.#written) / (8 * BLOCK_RECORDS_MAX))
-      for (let slice = 0; slice < slices; slice++) this.#writeSlice()
-      if (this.#pending.length > 0) this.#arm(true)
-    })
-    this.#timer = { timer, soon }
+  #writeAll(): void {
+    for (const [namespace, open] of this.#open) if (open.all.count > 0) this.#write(namespace, open)
   }
 
-  async #writeAll(): Promise<void> {
-    for (let slice = 1; this.#pending.length > 0; slice++) {
-      this.#writeSlice()
-      if (slice % 4 === 0) await nextTurn()
-    }
-  }
-
-  /** Encodes and appends the next few. */
-  #writeSlice(): void {
-    const end = Math.min(this.#pending.length, this.#written + BLOCK_RECORDS_MAX)
-    const groups = new Map<string, Group>()
-    for (let index = this.#written; index < end; index++) {
-      const record = this.#pending[index]!
-      let group = groups.get(record.namespace)
-      if (group === undefined) groups.set(record.namespace, (group = { all: new BlockWriter(), functions: new Map() }))
-      let own = group.functions.get(record.function)
-      if (own === undefined) group.functions.set(record.function, (own = new BlockWriter()))
-      const line = encodeRecord(record)
-      group.all.add(record, line)
-      own.add(record, line)
-    }
-    for (const [namespace, group] of groups) this.#appendGroup(namespace, group)
-    this.#written = end
-    if (end < this.#pending.length && end < this.#config.recentMax) return
-    this.#remember(this.#pending.slice(0, end))
-    this.#pending = this.#pending.slice(end)
-    this.#written = 0
-  }
-
-  #appendGroup(namespace: string, group: Group): void {
+  /** Appends what is open of a namespace: to its own journal, and to those of its functions. */
+  #write(namespace: string, open: OpenBlocks): void {
     const atMs = this.#clock.epochMs()
-    const all = group.all.finish(++this.#blockNumber)
+    const { count } = open.all
+    const all = open.all.finish(++this.#blockNumber)
     try {
       this.#append(namespaceJournal(namespace), atMs, all)
-      for (const [name, own] of group.functions) {
+      for (const [name, own] of open.functions) {
+        if (own.count === 0) continue
         // A block of one function is the same in both journals.
-        this.#append(functionJournal(namespace, name), atMs, group.functions.size === 1 ? all : own.finish(this.#blockNumber))
+        let row = all
+        if (own.count === count) own.clear()
+        else row = own.finish(this.#blockNumber)
+        this.#append(functionJournal(namespace, name), atMs, row)
       }
     } catch (error) {
-      this.#dropped += group.all.count
-      this.#log.error('records were lost: the store refused them', { namespace, records: group.all.count, error })
+      this.#dropped += count
+      for (const own of open.functions.values()) own.clear()
+      this.#log.error('records were lost: the store refused them', { namespace, records: count, error })
     }
   }
 
@@ -246,21 +210,9 @@ export class RecordLog {
     this.#store.append(journal, [{ atMs, row }])
     this.#retention.note(journal, row.length)
   }
-
-  #remember(records: InvocationRecord[]): void {
-    this.#recent.push(records)
-    this.#recentCount += records.length
-    while (this.#recentCount - this.#recent[0]!.length >= this.#config.recentMax) this.#recentCount -= this.#recent.shift()!.length
-  }
-
-  #findRecent(namespace: string, id: string): InvocationRecord | undefined {
-    // A linear search of a few thousand costs 10 µs now and then; an index would cost every invocation.
-    const isIt = (record: InvocationRecord): boolean => record.id === id && record.namespace === namespace
-    return this.#pending.findLast(isIt) ?? this.#recent.toReversed().map((part) => part.findLast(isIt)).find((record) => record !== undefined)
-  }
 }
 
-interface Group {
+interface OpenBlocks {
   readonly all: BlockWriter
   readonly functions: Map<string, BlockWriter>
 }

@@ -112,14 +112,24 @@ export class CallStream implements AnswerSink {
     this.#closed()
   }
 
+  /** Sends what there is credit for, cut to it (F2). */
   #drain(): void {
-    while (this.#credit > 0 && this.#waiting.length > 0) {
-      const { chunk, last, consumed } = this.#waiting.shift()!
-      this.#credit -= chunk.length
-      for (let offset = 0; offset < chunk.length || offset === 0; offset += INLINE_BYTES_MAX) {
-        const end = last && offset + INLINE_BYTES_MAX >= chunk.length
-        this.#send(encodeFrame(FrameType.data, end ? FrameFlag.end : 0, this.#id, chunk.subarray(offset, offset + INLINE_BYTES_MAX)))
+    while (this.#waiting.length > 0) {
+      const first = this.#waiting[0]!
+      const { chunk, last, consumed } = first
+      let offset = 0
+      while (offset < chunk.length && this.#credit > 0) {
+        const end = Math.min(chunk.length, offset + INLINE_BYTES_MAX, offset + this.#credit)
+        this.#send(encodeFrame(FrameType.data, last && end === chunk.length ? FrameFlag.end : 0, this.#id, chunk.subarray(offset, end)))
+        this.#credit -= end - offset
+        offset = end
       }
+      if (offset < chunk.length) {
+        this.#waiting[0] = { chunk: chunk.subarray(offset), last, consumed }
+        return
+      }
+      if (chunk.length === 0 && last) this.#send(encodeFrame(FrameType.data, FrameFlag.end, this.#id))
+      this.#waiting.shift()
       consumed()
       if (last) this.#closed()
     }

@@ -30,8 +30,9 @@ import {
   splitHead,
 } from '#contract/frames.ts'
 import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, LogLevelName, OpenHead } from '#contract/frames.ts'
-import type { AnswerSink, Invocation, InvocationRequest } from '#contract/invocation.ts'
+import type { AnswerSink, Invocation, InvocationHolder, InvocationRequest } from '#contract/invocation.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
+import { StreamTable } from '#contract/stream-table.ts'
 import { ownTraceparent } from '#telemetry/trace-context.ts'
 import { CallStream } from './call-stream.ts'
 
@@ -81,6 +82,9 @@ interface CarriedStream {
   /** Bytes of the request body that may still be sent. */
   sendCredit: number
   body: Readable | undefined
+  /** What of its last chunk has no credit yet; it is paused meanwhile. */
+  unsent: Buffer | undefined
+  bodyEnded: boolean
   headSeen: boolean
   /** Bytes of the answer that were passed on and not yet consumed. */
   unconsumedBytes: number
@@ -88,19 +92,18 @@ interface CarriedStream {
 
 const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
 
-export class QueueProxy {
+export class QueueProxy implements InvocationHolder {
   readonly #channel: Duplex
   readonly #clock: Clock
   readonly #owner: QueueProxyOwner
   readonly #resetGraceMs: number
   readonly #decoder: FrameDecoder
-  readonly #streams = new Map<number, CarriedStream>()
+  readonly #streams = new StreamTable<CarriedStream>(2)
   readonly #calls = new Map<number, CallStream>()
   /** Q2. Changed in place: the balancer reads it for every invocation. */
   readonly load: InstanceLoad = { inFlight: 0, computing: 0, computingSinceUs: 0, lastUsedUs: 0 }
   /** Learns how long invocations compute and run. */
   observer: LoadObserver | undefined
-  #nextStream = 2
   #out: Buffer[] = []
   #flushScheduled = false
   #deadlineTimer: Timer | undefined
@@ -140,8 +143,7 @@ export class QueueProxy {
 
   /** Hands an invocation over. It must have room: the caller has asked `load`. */
   open(invocation: Invocation): void {
-    const id = this.#nextStream
-    this.#nextStream += 2
+    const id = this.#streams.nextNumber()
     const { request } = invocation
     const nowMs = this.#clock.epochMs()
     invocation.state = 'running'
@@ -156,15 +158,18 @@ export class QueueProxy {
       computing: true,
       sendCredit: CREDIT_BYTES,
       body: inline ? undefined : (request.body as Readable),
+      unsent: undefined,
+      bodyEnded: false,
       headSeen: false,
       unconsumedBytes: 0,
     }
-    this.#streams.set(id, stream)
+    this.#streams.add(stream)
     const { load } = this
     load.inFlight++
     if (load.computing++ === 0) load.computingSinceUs = nowUs
     load.lastUsedUs = nowUs
-    invocation.cancel = (reason) => this.#cancel(stream, reason)
+    invocation.holder = this
+    invocation.stream = id
 
     const head: OpenHead = {
       k: request.kind,
@@ -180,6 +185,11 @@ export class QueueProxy {
     this.#send(encodeHeadFrame(FrameType.open, flags, id, JSON.stringify(head), inline ? (request.body as Buffer | undefined) : undefined))
     if (stream.body !== undefined) this.#sendBody(stream, stream.body)
     this.#watchDeadline(invocation.deadlineMs)
+  }
+
+  cancelInvocation(invocation: Invocation, reason: PlatformError): void {
+    const stream = this.#streams.get(invocation.stream)
+    if (stream !== undefined) this.#cancel(stream, reason)
   }
 
   /** No more invocations will come: the runtime ends the open ones and exits. */
@@ -247,9 +257,7 @@ export class QueueProxy {
       case FrameType.credit: {
         const stream = this.#streams.get(id)
         if (stream === undefined || payload.length < 4) return
-        stream.sendCredit += payload.readUInt32LE(0)
-        if (stream.sendCredit > 0) stream.body?.resume()
-        return
+        return this.#receiveCredit(stream, payload.readUInt32LE(0))
       }
       case FrameType.log: {
         const level = levelNames[payload[0] ?? -1] ?? 'stdout'
@@ -309,7 +317,7 @@ export class QueueProxy {
   }
 
   #end(stream: CarriedStream, error: PlatformError | undefined): void {
-    this.#streams.delete(stream.id)
+    this.#streams.delete(stream)
     this.#dropBody(stream)
     const nowUs = this.#clock.monotonicUs()
     if (stream.computing) this.#computed(stream, nowUs)
@@ -341,6 +349,7 @@ export class QueueProxy {
     const body = stream.body
     if (body === undefined) return
     stream.body = undefined
+    stream.unsent = undefined
     // What is left of a request nobody reads must not stall the connection that brings it.
     body.removeAllListeners('data')
     body.resume()
@@ -350,21 +359,43 @@ export class QueueProxy {
     body.on('data', (chunk: Buffer) => {
       if (stream.body === undefined) return
       stream.invocation.bytesIn += chunk.length
-      stream.sendCredit -= chunk.length
-      for (let offset = 0; offset < chunk.length; offset += INLINE_BYTES_MAX) {
-        this.#send(encodeFrame(FrameType.data, 0, stream.id, chunk.subarray(offset, offset + INLINE_BYTES_MAX)))
-      }
-      if (stream.sendCredit <= 0) body.pause()
+      this.#sendChunk(stream, chunk)
+      if (stream.unsent !== undefined) body.pause()
     })
     body.once('end', () => {
-      if (stream.body === undefined) return
-      stream.body = undefined
-      this.#send(encodeFrame(FrameType.data, FrameFlag.end, stream.id))
+      stream.bodyEnded = true
+      if (stream.body !== undefined && stream.unsent === undefined) this.#endBody(stream)
     })
     body.once('error', (cause) => {
       if (stream.body === undefined) return
       this.#cancel(stream, cause instanceof PlatformError ? cause : new PlatformError('CANCELLED', 'The request body broke off.', { cause }))
     })
+  }
+
+  /** Sends as much of the chunk as there is credit for (F2), and keeps the rest. */
+  #sendChunk(stream: CarriedStream, chunk: Buffer): void {
+    let offset = 0
+    while (offset < chunk.length && stream.sendCredit > 0) {
+      const end = Math.min(chunk.length, offset + INLINE_BYTES_MAX, offset + stream.sendCredit)
+      this.#send(encodeFrame(FrameType.data, 0, stream.id, chunk.subarray(offset, end)))
+      stream.sendCredit -= end - offset
+      offset = end
+    }
+    stream.unsent = offset < chunk.length ? chunk.subarray(offset) : undefined
+  }
+
+  #receiveCredit(stream: CarriedStream, bytes: number): void {
+    stream.sendCredit += bytes
+    if (stream.body === undefined || stream.unsent === undefined) return
+    this.#sendChunk(stream, stream.unsent)
+    if (stream.unsent !== undefined) return
+    if (stream.bodyEnded) this.#endBody(stream)
+    else stream.body.resume()
+  }
+
+  #endBody(stream: CarriedStream): void {
+    stream.body = undefined
+    this.#send(encodeFrame(FrameType.data, FrameFlag.end, stream.id))
   }
 
   #receiveCall(type: number, flags: number, id: number, payload: Buffer): void {

@@ -1,75 +1,84 @@
 /**
  * What runs inside a sandbox for each kind of function: the command, what it may see of the host, its environment.
  *
- * The runtimes' own code (folder `runtimes/`) is mounted read-only at /skep, the SDK where an import of `skep` finds it.
+ * The runtimes' own code is mounted read-only at /skep (runtime-files.ts), the SDK where an import of `skep` finds it.
  */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import type { FunctionKind } from '#contract/function-config.ts'
-import { hostNetworkMounts, nodeRuntimeMounts, pythonRuntime, systemMounts } from './sandbox/runtime-mounts.ts'
+import { nodeRuntimeFiles, pythonRuntimeFiles, sourceRoot } from './runtime-files.ts'
+import { nodeRuntimeMounts, pythonRuntime, systemMounts } from './sandbox/runtime-mounts.ts'
 import type { SandboxMount } from './sandbox/sandbox.ts'
 
 export interface Runtime {
   readonly command: readonly string[]
   readonly mounts: readonly SandboxMount[]
-  /** Added when the sandbox uses the host's network: name resolution and certificates. */
-  readonly hostNetworkMounts: readonly SandboxMount[]
   readonly environment: Readonly<Record<string, string>>
 }
 
-const root = fileURLToPath(new URL('../..', import.meta.url))
+const INSIDE = '/skep/runtime'
 
 export class Runtimes {
   readonly #known = new Map<FunctionKind, Promise<Runtime>>()
-  readonly #compileCache: string
+  readonly #directory: string
+  readonly #warn: (message: string, error: unknown) => void
 
-  /** @param options.compileCache Directory with compiled forms of the runtimes' own files; used when it exists. */
-  constructor(options: { readonly compileCache: string }) {
-    this.#compileCache = options.compileCache
+  /** @param options.directory Where prepared runtimes are kept. */
+  constructor(options: { readonly directory: string; readonly warn: (message: string, error: unknown) => void }) {
+    this.#directory = options.directory
+    this.#warn = options.warn
   }
 
   /** @throws RUNTIME_MISSING, naming the command that installs it. Asked again the next time: it may be installed by then. */
   get(kind: FunctionKind): Promise<Runtime> {
     const known = this.#known.get(kind)
     if (known !== undefined) return known
-    const found = this.#find(kind)
+    const found = kind === 'python' ? this.#python() : this.#node(kind)
     this.#known.set(kind, found)
     found.catch(() => this.#known.delete(kind))
     return found
   }
 
-  async #find(kind: FunctionKind): Promise<Runtime> {
-    if (kind === 'python') {
-      const python = await pythonRuntime()
-      return {
-        command: [python.command, '-I', '-B', '/skep/runtimes/python/main.py'],
-        mounts: [...python.mounts, { from: join(root, 'runtimes/python'), to: '/skep/runtimes/python' }],
-        hostNetworkMounts: hostNetworkMounts(),
-        environment: { PATH: '/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp', LANG: 'C.UTF-8' },
-      }
-    }
-    const program = kind === 'node' ? 'main.ts' : 'bridge.ts'
-    const cached = existsSync(this.#compileCache)
+  async #python(): Promise<Runtime> {
+    const python = await pythonRuntime()
+    const files = await this.#prepared(pythonRuntimeFiles(this.#directory, python.command), 'runtimes/python')
     return {
-      command: [process.execPath, '--disable-warning=ExperimentalWarning', `/skep/runtimes/node/${program}`],
+      // Isolated, without the host's packages, without writing compiled files, text in UTF-8 whatever the host says.
+      command: [python.command, '-I', '-S', '-B', '-X', 'utf8', `${INSIDE}/main.py`],
+      mounts: [...python.mounts, { from: files, to: INSIDE }],
+      environment: { PATH: '/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp', LANG: 'C.UTF-8' },
+    }
+  }
+
+  async #node(kind: Exclude<FunctionKind, 'python'>): Promise<Runtime> {
+    const bundled = await this.#prepared(nodeRuntimeFiles(this.#directory), undefined)
+    const program = kind === 'node' ? 'main' : 'bridge'
+    const source: SandboxMount[] = [
+      { from: join(sourceRoot, 'runtimes/node'), to: '/skep/runtimes/node' },
+      { from: join(sourceRoot, 'src/contract'), to: '/skep/src/contract' },
+      { from: join(sourceRoot, 'package.json'), to: '/skep/package.json' },
+    ]
+    const script = bundled === undefined ? `/skep/runtimes/node/${program}.ts` : `${INSIDE}/${program}.js`
+    return {
+      // The internals are for one thing: Node's own Request and Response are loaded when a function asks for them, not before.
+      command: [process.execPath, '--expose-internals', script, ...(kind === 'node' ? [] : [kind])],
       mounts: [
         // Programs of kind command and http may need anything of the system; Node needs itself and its libraries.
         ...(kind === 'node' ? [] : systemMounts()),
         ...(await nodeRuntimeMounts(process.execPath)),
-        { from: join(root, 'runtimes/node'), to: '/skep/runtimes/node' },
-        { from: join(root, 'src/contract'), to: '/skep/src/contract' },
-        { from: join(root, 'package.json'), to: '/skep/package.json' },
-        { from: join(root, 'runtimes/node/sdk'), to: '/node_modules/skep' },
-        ...(cached ? [{ from: this.#compileCache, to: '/skep/compile-cache' }] : []),
+        ...(bundled === undefined ? source : [{ from: bundled, to: INSIDE }]),
+        { from: join(sourceRoot, 'runtimes/node/sdk'), to: '/node_modules/skep' },
       ],
-      hostNetworkMounts: hostNetworkMounts(),
-      environment: {
-        PATH: '/usr/local/bin:/usr/bin:/bin',
-        HOME: '/tmp',
-        TMPDIR: '/tmp',
-        ...(cached && { NODE_COMPILE_CACHE: '/skep/compile-cache' }),
-      },
+      environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp' },
+    }
+  }
+
+  /** The prepared files, or the ones of the checkout when that fails: slower to start, otherwise the same. */
+  async #prepared<Otherwise extends string | undefined>(files: Promise<string>, otherwise: Otherwise): Promise<string | Otherwise> {
+    try {
+      return await files
+    } catch (error) {
+      this.#warn('the runtime could not be prepared: instances start more slowly', error)
+      return (otherwise === undefined ? undefined : join(sourceRoot, otherwise)) as Otherwise
     }
   }
 }

@@ -63,7 +63,7 @@ export class Worker {
           const runtime = await this.#options.runtimes.get(kind as Revision['config']['kind'])
           return this.#startSandbox(runtime, { limits: STEM_CELL_LIMITS, network: 'none' })
         },
-        failed: (error) => this.#options.warn(`no stem cell of kind ${kind} could be started`, error),
+        failed: (error) => this.#state === 'open' && this.#options.warn(`no stem cell of kind ${kind} could be started`, error),
       })
       this.#cells.set(kind, cells)
     }
@@ -166,7 +166,7 @@ export class Worker {
     const sandbox = await this.#options.sandboxes.start({
       id: `${this.#options.name}-${++this.#sequence}`,
       command: runtime.command,
-      mounts: options.network === 'host' ? [...runtime.mounts, ...runtime.hostNetworkMounts] : runtime.mounts,
+      mounts: runtime.mounts,
       environment: runtime.environment,
       limits: options.limits,
       network: options.network,

@@ -73,7 +73,6 @@ const requests: readonly BadRequest[] = [
   { is: 'a secret that is not there', ...deploy('bad', { source, secrets: ['NO_SUCH'] }), code: 'INPUT_INVALID', says: /PUT \/v1\/secrets\/NO_SUCH/ },
   { is: 'a file name with a directory', ...deploy('bad', { source: { filename: '../f.ts', text: '' } }), code: 'INPUT_INVALID', says: /directory/ },
   { is: 'a configuration of 2 MB', ...deploy('bad', { source: { filename: 'f.ts', text: 'x'.repeat(2_000_000) } }), code: 'BODY_TOO_LARGE', says: /1048576.*\/v1\/code/ },
-  { is: 'code that is no tar', path: '/v1/code', options: { method: 'POST', body: 'this is no tar' }, code: 'CODE_INVALID', says: /tar/ },
   { is: 'a query that is none', path: '/v1/invocations?limit=many', code: 'INPUT_INVALID', says: /limit.*whole number/ },
   { is: 'a query nobody knows', path: '/v1/invocations?colour=red', code: 'INPUT_INVALID', says: /colour/ },
   { is: 'an event that is no JSON', path: '/v1/functions/hello/invocations', options: { method: 'POST', headers: json, body: '{oops' }, code: 'JSON_INVALID', says: /JSON/ },
@@ -125,6 +124,13 @@ describe('bad requests', () => {
     }
     const { Readable } = await import('node:stream')
     assertError(await platform.send('/v1/code', { method: 'POST', headers, body: Readable.from(chunks()) }), 'BODY_TOO_LARGE', /10000/)
+  })
+
+  test('code that is no tar: CODE_INVALID, at the latest when it is to be run', async () => {
+    const uploaded = await platform.send('/v1/code', { method: 'POST', headers: { 'content-type': 'application/x-tar' }, body: 'this is no tar' })
+    if (uploaded.status !== 201) return void assertError(uploaded, 'CODE_INVALID', /tar/)
+    const deployed = await platform.send('/v1/functions/no-tar', { method: 'PUT', headers: json, body: JSON.stringify({ code: uploaded.json().digest, kind: 'node', entry: 'a.js' }) })
+    assertError(deployed.status >= 400 ? deployed : await platform.fn('no-tar'), 'CODE_INVALID', /tar/)
   })
 
   test('what is no HTTP is refused, and does no harm', async () => {

@@ -99,11 +99,32 @@ export async function startTestPlatform(settings: TestPlatformSettings = {}): Pr
     },
     async [Symbol.asyncDispose]() {
       agent.destroy()
+      const isStopped = await stop(platform.pid)
       await platform[Symbol.asyncDispose]()
+      const said = log()
       rmSync(logDirectory, { recursive: true, force: true })
       if (settings.data === undefined) rmSync(data, { recursive: true, force: true })
+      assert.ok(isStopped, `the platform did not stop within ${STOP_MS_MAX} ms of SIGTERM, and was killed. Its log: ${said}`)
     },
   }
+}
+
+/** The platform's own grace for what runs, and some for a busy machine. */
+const STOP_MS_MAX = 15_000
+
+/** Ends a platform as a user does. @returns false when it had to be killed. */
+async function stop(pid: number): Promise<boolean> {
+  if (!isAlive(pid)) return true
+  process.kill(pid, 'SIGTERM')
+  const endMs = performance.now() + STOP_MS_MAX
+  while (isAlive(pid)) {
+    if (performance.now() > endMs) {
+      process.kill(pid, 'SIGKILL')
+      return false
+    }
+    await pause(10)
+  }
+  return true
 }
 
 export interface FailedStart {
