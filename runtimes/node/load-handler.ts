@@ -15,6 +15,7 @@ import { enableCompileCache } from 'node:module'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { COMPILE_CACHE_DIRECTORY } from '../../src/contract/compile-cache.ts'
 import { PlatformError } from '../../src/contract/errors.ts'
 import { threw } from './invocation.ts'
 import { locateSyntaxError, type StackTrimmer } from './stack.ts'
@@ -29,11 +30,9 @@ export interface Handler {
   readonly parameters: number
 }
 
-export const COMPILE_CACHE = '.compile-cache'
-
 /** @throws PlatformError CODE_INVALID, INIT_FAILED or HANDLER_NOT_FOUND. */
 export async function loadHandler(root: string, entry: string, name: string | undefined, stacks: StackTrimmer): Promise<Handler> {
-  const cache = join(root, COMPILE_CACHE)
+  const cache = join(root, COMPILE_CACHE_DIRECTORY)
   // The cache is read-only here: Node reads what is there, and fails silently to add to it.
   if (existsSync(cache)) enableCompileCache(cache)
   const exports = await importEntry(root, entry, stacks)

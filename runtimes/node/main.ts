@@ -2,7 +2,7 @@
  * The runtime of kind `node`: runs inside the sandbox, one process per instance.
  *
  *   node main.ts                                     speaks frames on descriptor 3 (contract/frames.ts)
- *   node main.ts --make-compile-cache ENTRY DIR      loads /app/ENTRY once and keeps V8's compiled code in DIR
+ *   node main.ts --make-compile-cache ENTRY DIR      loads /app/ENTRY once and sends V8's compiled code (compile-cache.ts)
  *
  * It starts without a function (a stem cell) and says hello as early as it can: it loads little, and Node's fetch classes
  * not at all until a function needs them (web/real.ts; start Node with --expose-internals for that). The code's directory
@@ -18,8 +18,8 @@ import { installLightGlobals } from './web/install.ts'
 const root = process.env['SKEP_APP_DIR'] ?? '/app'
 
 if (process.argv[2] === '--make-compile-cache') {
-  const { makeCompileCache } = await import('./compile-cache.ts')
-  await makeCompileCache(root, process.argv[3] ?? '', process.argv[4] ?? '')
+  // Not awaited at the top level: the bundler may let that module import this one, which would then wait for itself.
+  void import('./compile-cache.ts').then(({ makeCompileCache }) => makeCompileCache(root, process.argv[3] ?? '', process.argv[4] ?? ''))
 } else start()
 
 function start(): void {

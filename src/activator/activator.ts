@@ -71,6 +71,17 @@ export class Activator {
     if (pool.isEmpty) this.#pools.delete(keyOf(revision))
   }
 
+  /** What the instances of these revisions were started with has changed: others take their place. */
+  replaceInstances(isConcerned: (revision: Revision) => boolean, reason: string): void {
+    for (const pool of this.#pools.values()) if (isConcerned(pool.revision)) pool.replaceInstances(reason)
+  }
+
+  /** Whether invocations wait for an instance, or instances are being started. */
+  get isBusy(): boolean {
+    for (const pool of this.#pools.values()) if (pool.queueLength > 0 || pool.startingCount > 0) return true
+    return false
+  }
+
   *instances(): IterableIterator<Instance> {
     for (const pool of this.#pools.values()) yield* pool.instances
   }

@@ -41,7 +41,7 @@ export interface AsyncQueueConfig {
   readonly pollMs: number
 }
 
-export const asyncQueueDefaults: AsyncQueueConfig = { inFlightMax: 256, leaseMs: 30_000, pollMs: 200 }
+export const asyncQueueDefaults: AsyncQueueConfig = { inFlightMax: 256, leaseMs: 5_000, pollMs: 200 }
 
 /** An accepted invocation as it lies in the queue. */
 interface QueuedInvocation {
@@ -213,6 +213,8 @@ export class AsyncQueue {
     this.#claiming = false
     if (this.#state === 'closed') return
     for (const item of claimed) {
+      // Its lease ran out while this process stood still (a machine that slept): it runs already, and has a lease again.
+      if (this.#running.has(item.id)) continue
       this.#running.set(item.id, item)
       void this.#runItem(item)
     }

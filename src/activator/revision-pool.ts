@@ -81,6 +81,8 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   #recheckTimer: Timer | undefined
   #cpuSampledMs = 0
   #failure: { readonly error: PlatformError; readonly untilMs: number; readonly backoffMs: number } | undefined
+  /** Grows when instances that were asked for before would be out of date. */
+  #generation = 0
   #state: 'open' | 'retired' = 'open'
 
   constructor(options: RevisionPoolOptions) {
@@ -167,6 +169,16 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     instance.stop(reason)
   }
 
+  /** What the instances were started with has changed: they end when they have finished what they run, and new ones start on demand. */
+  replaceInstances(reason: string): void {
+    this.#generation++
+    // What was wrong may have been just that.
+    this.#failure = undefined
+    for (const instance of [...this.#instances]) this.stop(instance, reason)
+    if (this.#queue.length > 0) this.#pump()
+    else this.startUpTo(this.revision.config.instancesMin)
+  }
+
   /** No new invocations come: instances end when they have finished. */
   retire(reason: string): void {
     this.#state = 'retired'
@@ -251,13 +263,18 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
 
   #start(): void {
     this.#starting++
+    const generation = this.#generation
     const askedUs = this.#clock.monotonicUs()
     const fromStemCell = this.#host.stemCellCount(this.revision) > 0
     this.#host.start(this.revision, this).then(
       (instance) => {
         this.#starting--
-        this.#failure = undefined
         this.history.observeStart(this.#clock.monotonicUs() - askedUs, fromStemCell)
+        if (generation !== this.#generation) {
+          instance.stop('it was started with what has changed since')
+          return this.#pump()
+        }
+        this.#failure = undefined
         if (instance.state.phase !== 'ready') return this.#pump()
         instance.proxy.observer = this.history
         this.#instances.push(instance)
@@ -267,7 +284,9 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
       },
       (thrown: unknown) => {
         this.#starting--
-        this.#startFailed(PlatformError.from(thrown))
+        // A failure with what has changed since says nothing about the next start.
+        if (generation !== this.#generation) this.#pump()
+        else this.#startFailed(PlatformError.from(thrown))
       },
     )
   }

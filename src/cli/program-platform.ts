@@ -1,6 +1,6 @@
 /** The commands that run a platform, look at the machine, and work on Skep itself. */
 import type { Command } from 'commander'
-import { lazy, withJson } from './lazy.ts'
+import { collect, lazy, withJson } from './lazy.ts'
 
 export function addPlatformCommands(program: Command): void {
   withJson(program.command('up'))
@@ -10,6 +10,8 @@ export function addPlatformCommands(program: Command): void {
     .option('--data <directory>', 'where everything is kept (default: SKEP_DATA, or the data directory of this user)')
     .option('--pretty', 'say it for people, also without a terminal')
     .option('--allow-unsandboxed', 'run functions even where they cannot be isolated: only for code that you trust')
+    .option('--stem-cells <n>', 'sandboxes kept started for node functions, half as many for python (default: 2 and 1); 0 keeps none')
+    .option('--callback-host <host>', 'callbacks of asynchronous invocations may go to this host, too (repeat)', collect)
     .action(lazy(() => import('./commands/up.ts').then((module) => module.up)))
 
   withJson(program.command('dev'))

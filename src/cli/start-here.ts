@@ -1,11 +1,14 @@
 /** A platform inside this process, for up, dev and demo, and the signals that end it. */
 import { PlatformError } from '#contract/errors.ts'
+import type { WorkerConfig } from '#worker/config.ts'
 
 export interface StartOptions {
   readonly port: number
   readonly dataDirectory: string
   readonly host?: string
   readonly allowUnsandboxed?: boolean
+  readonly worker?: Partial<WorkerConfig>
+  readonly callbackHosts?: readonly string[]
 }
 
 export interface RunningPlatform {

@@ -34,6 +34,8 @@ export interface InvocationRequest {
   /** Path and query, seen from the function's own root. */
   readonly path: string
   readonly headers: readonly string[]
+  /** The JSON of `headers`, where it is known already. */
+  readonly headersJson?: string
   /** The whole body when it is small, otherwise a stream. */
   readonly body: Buffer | Readable | undefined
 }

@@ -90,6 +90,7 @@ export class Front {
     const kind = bodyKind(request)
     const begin = (body: InvocationRequest['body']): void => {
       const sink = new HttpSink(response)
+      const headers = functionHeaders(request, what.keyed, what.prefix)
       let begun: Invocation | undefined
       this.#options.invoker.begin(
         {
@@ -99,7 +100,8 @@ export class Front {
             kind: what.kind,
             method: request.method ?? 'GET',
             path: what.path,
-            headers: functionHeaders(request, what.keyed, what.prefix),
+            headers: headers.list,
+            headersJson: headers.json,
             body,
           },
           sink,
@@ -181,7 +183,7 @@ export class Front {
             kind: what.kind,
             method: request.method ?? 'POST',
             path: what.path,
-            headers: functionHeaders(request, what.keyed, what.prefix),
+            headers: functionHeaders(request, what.keyed, what.prefix).list,
             body,
           },
           traceparent: this.#options.traceparent(request.headers['traceparent']),

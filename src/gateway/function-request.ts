@@ -40,34 +40,65 @@ export function parseFunctionPath(url: string): FunctionPath {
 /** Lower-case name by name as sent; undefined for those that are not passed on. Names repeat: looking up beats lowering. */
 const passedNames = new Map<string, string | undefined>()
 
+/** Headers as the function gets them: as a list, and as the JSON of that list, made once for requests that are alike. */
+export interface FunctionHeaders {
+  readonly list: readonly string[]
+  readonly json: string
+}
+
+interface KnownHeaders extends FunctionHeaders {
+  readonly sent: readonly string[]
+  readonly withoutAuthorization: boolean
+  readonly address: string
+  readonly prefix: string
+}
+
+/** The last few sets of headers. A client sends the same ones again and again: comparing them beats building and encoding. */
+const known: KnownHeaders[] = []
+const KNOWN_MAX = 8
+let nextKnown = 0
+
 /**
  * @param withoutAuthorization The key was for the platform, and the function must not see it.
  * @param prefix The part of the path that the function does not see.
  */
-export function functionHeaders(request: IncomingMessage, withoutAuthorization: boolean, prefix: string): string[] {
-  const { rawHeaders } = request
-  const headers: string[] = []
+export function functionHeaders(request: IncomingMessage, withoutAuthorization: boolean, prefix: string): FunctionHeaders {
+  const sent = request.rawHeaders
+  const address = request.socket.remoteAddress ?? ''
+  for (const one of known) {
+    if (one.withoutAuthorization === withoutAuthorization && one.prefix === prefix && one.address === address && isSame(one.sent, sent)) return one
+  }
+  const list: string[] = []
   const ownOfConnection = namedByConnection(request.headers.connection)
-  for (let index = 0; index < rawHeaders.length; index += 2) {
-    const sent = rawHeaders[index]!
-    let name = passedNames.get(sent)
+  for (let index = 0; index < sent.length; index += 2) {
+    const asSent = sent[index]!
+    let name = passedNames.get(asSent)
     if (name === undefined) {
-      if (passedNames.has(sent)) continue
-      name = passedName(sent)
+      if (passedNames.has(asSent)) continue
+      name = passedName(asSent)
       if (name === undefined) continue
     }
     if (withoutAuthorization && name === 'authorization') continue
     if (ownOfConnection?.has(name) === true) continue
-    headers.push(name, rawHeaders[index + 1]!)
+    list.push(name, sent[index + 1]!)
   }
-  headers.push('x-forwarded-for', request.socket.remoteAddress ?? '', 'x-forwarded-prefix', prefix)
-  return headers
+  list.push('x-forwarded-for', address, 'x-forwarded-prefix', prefix)
+  const made: KnownHeaders = { sent, withoutAuthorization, address, prefix, list, json: JSON.stringify(list) }
+  known[nextKnown] = made
+  nextKnown = (nextKnown + 1) % KNOWN_MAX
+  return made
 }
 
 /** Headers that the client's Connection header declares to be of this connection only (RFC 9110, 7.6.1). Hardly ever any. */
 function namedByConnection(connection: string | undefined): ReadonlySet<string> | undefined {
   if (connection === undefined || connection === 'keep-alive' || connection === 'close') return undefined
   return new Set(connection.split(',').map((name) => name.trim().toLowerCase()))
+}
+
+function isSame(one: readonly string[], other: readonly string[]): boolean {
+  if (one.length !== other.length) return false
+  for (let index = 0; index < one.length; index++) if (one[index] !== other[index]) return false
+  return true
 }
 
 function passedName(sent: string): string | undefined {

@@ -17,6 +17,8 @@ export function isHopByHop(name: string): boolean {
   return hopByHop.has(name)
 }
 
+const SMALL_BODY_BYTES = 4096
+
 export class HttpSink implements AnswerSink {
   readonly #response: ServerResponse
   invocation: Invocation | undefined
@@ -38,8 +40,11 @@ export class HttpSink implements AnswerSink {
     }
     if (last && !hasLength && status !== 204 && status !== 304) raw.push('content-length', String(body === undefined ? 0 : body.length))
     response.writeHead(status, raw)
-    if (last) response.end(body)
-    else if (body !== undefined) response.write(body)
+    if (last) {
+      // As a string, a small body leaves in one buffer with the head; latin1 keeps every byte what it is.
+      if (body !== undefined && body.length <= SMALL_BODY_BYTES) response.end(body.toString('latin1'), 'latin1')
+      else response.end(body)
+    } else if (body !== undefined) response.write(body)
     // Server-sent events and other slow streams: the head must not wait for the first byte.
     else response.flushHeaders()
   }

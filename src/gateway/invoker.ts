@@ -134,7 +134,8 @@ export class Invoker {
     const handed = invocation.handedUs > 0
     const runUs = handed ? invocation.endedUs - invocation.handedUs : 0
     const waitedUs = (handed ? invocation.handedUs : invocation.endedUs) - invocation.acceptedUs
-    const gbMs = gbMsOf(runUs, revision.config.memoryMb)
+    // Three digits: a billionth of a GB-second, and short to write.
+    const gbMs = Math.round(gbMsOf(runUs, revision.config.memoryMb) * 1000) / 1000
     return {
       id: invocation.id,
       namespace: revision.namespace,

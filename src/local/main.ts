@@ -22,6 +22,7 @@ import { processLog } from '#base/log.ts'
 import type { Log } from '#base/log.ts'
 import { EXPOSITION_TYPE } from '#base/metrics.ts'
 import { PlatformError } from '#contract/errors.ts'
+import type { Revision } from '#contract/function-config.ts'
 import { InvocationIds } from '#contract/ids.ts'
 import { Authenticator } from '#gateway/authentication.ts'
 import { Front } from '#gateway/front.ts'
@@ -41,7 +42,7 @@ import { Telemetry } from '#telemetry/main.ts'
 import { priceDefaults } from '#telemetry/price.ts'
 import { acceptTraceparent, parseTraceparent } from '#telemetry/trace-context.ts'
 import { traceConfigFromEnvironment } from '#telemetry/trace-exporter.ts'
-import { CodeCache } from '#worker/code-cache.ts'
+import { CodeCache, codeMaker } from '#worker/code-cache.ts'
 import { workerDefaults } from '#worker/config.ts'
 import type { WorkerConfig } from '#worker/config.ts'
 import { Runtimes } from '#worker/runtimes.ts'
@@ -61,6 +62,8 @@ export interface PlatformOptions {
   /** Runs code without isolation where bubblewrap is missing. */
   readonly allowUnsandboxed?: boolean
   readonly worker?: Partial<WorkerConfig>
+  /** Hosts that callbacks of asynchronous invocations may go to, beside this machine. */
+  readonly callbackHosts?: readonly string[]
   readonly log?: Log
 }
 
@@ -113,8 +116,10 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const code = new CodeCache({
     directory: join(data, 'code'),
     unpack: async (digest, directory) => void (await unpackCode(await functions.code.open(digest), directory)),
+    madeBy: await codeMaker(),
   })
-  await mkdir(join(data, 'code'), { recursive: true })
+  const { removal } = await code.prepare(new Set([...functions.routed()].map((revision) => revision.code)))
+  removal.catch((error: unknown) => warn('code that is not used any more could not be removed', error))
   const worker = new Worker({
     sandboxes,
     runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
@@ -123,6 +128,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     config: { ...workerDefaults, ...options.worker },
     environmentOf: async ({ namespace, config }) =>
       config.secrets.length === 0 ? config.environment : { ...config.environment, ...(await secrets.environment(namespace, config.secrets)) },
+    isBusy: () => activator.isBusy,
     warn,
     name: `p${process.pid}`,
   })
@@ -175,8 +181,20 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   functions.onChange((change) => {
     if (change.kind === 'routed') for (const revision of change.routed) activator.routed(revision)
     for (const revision of change.dropped) activator.dropped(revision)
+    if (change.kind === 'deleted') forgetCode(change.dropped)
   })
+  /** The unpacked code of revisions that are no more, unless another function has the same. */
+  function forgetCode(revisions: readonly Revision[]): void {
+    const used = new Set([...functions.routed()].map((revision) => revision.code))
+    for (const digest of new Set(revisions.map((revision) => revision.code))) {
+      if (!used.has(digest)) code.forget(digest).catch((error: unknown) => warn('the code of a deleted function could not be removed', error))
+    }
+  }
+  secrets.onChange((namespace, name) =>
+    activator.replaceInstances((revision) => revision.namespace === namespace && revision.config.secrets.includes(name), `its secret ${name} has changed`),
+  )
 
+  const callbackHosts = new Set(options.callbackHosts)
   const authenticator = new Authenticator({ namespaces })
   onClose(() => authenticator.close())
   const quotas = new Quotas({ limitsOf: (namespace) => namespaces.required(namespace).quotas })
@@ -187,7 +205,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     authenticate: (authorization) => authenticator.authenticate(authorization),
     admission: new QuotaAdmission({ quotas, nowMs: () => clock.monotonicUs() / 1000 }),
     async acceptAsync(accept) {
-      if (accept.callback !== undefined) checkCallback(accept.callback)
+      if (accept.callback !== undefined) checkCallback(accept.callback, callbackHosts)
       return asyncQueue.accept(accept)
     },
     api: (request, response) => api(request, response),

@@ -31,6 +31,9 @@ export const SECRET_CHARACTERS_MAX = 32_768
 
 const COLLECTION = 'secrets'
 
+/** Told after a value was set, replaced or deleted, and is so for whoever reads it now. */
+export type SecretListener = (namespace: string, name: string) => void
+
 interface SecretEntity {
   readonly version: 1
   /** Base64. */
@@ -45,6 +48,7 @@ export class SecretStore {
   readonly #key: Buffer
   readonly #randomBytes: (length: number) => Buffer
   readonly #nowMs: () => number
+  readonly #listeners = new Set<SecretListener>()
 
   private constructor(options: SecretStoreOptions, key: Buffer) {
     this.#store = options.store
@@ -58,7 +62,12 @@ export class SecretStore {
     return new SecretStore(options, await readOrMakeKey(options.keyFile, options.randomBytes))
   }
 
-  /** Sets or replaces a value. Instances that start from now on get it; running ones keep what they have. */
+  onChange(listener: SecretListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Sets or replaces a value. Instances that start from now on get it; running ones keep what they have, and the activator, which listens, replaces them. */
   async put(namespace: string, name: string, value: string): Promise<SecretListing> {
     const nonce = this.#randomBytes(12)
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(place(namespace, name))
@@ -66,6 +75,7 @@ export class SecretStore {
     const updatedAtMs = this.#nowMs()
     const entity: SecretEntity = { version: 1, nonce: nonce.toString('base64'), sealed: sealed.toString('base64'), updatedAtMs }
     await this.#store.put(COLLECTION, `${namespace}/${name}`, entity)
+    this.#tell(namespace, name)
     return { name, updatedAtMs }
   }
 
@@ -84,10 +94,14 @@ export class SecretStore {
   async delete(namespace: string, name: string): Promise<void> {
     if ((await this.get(namespace, name)) === undefined) throw secretMissing(namespace, name)
     await this.#store.delete(COLLECTION, `${namespace}/${name}`)
+    this.#tell(namespace, name)
   }
 
   async deleteAll(namespace: string): Promise<void> {
-    for (const { name } of await this.list(namespace)) await this.#store.delete(COLLECTION, `${namespace}/${name}`)
+    for (const { name } of await this.list(namespace)) {
+      await this.#store.delete(COLLECTION, `${namespace}/${name}`)
+      this.#tell(namespace, name)
+    }
   }
 
   /**
@@ -107,6 +121,10 @@ export class SecretStore {
       environment[name] = this.#open(namespace, name, stored.value)
     }
     return environment
+  }
+
+  #tell(namespace: string, name: string): void {
+    for (const listener of this.#listeners) listener(namespace, name)
   }
 
   #open(namespace: string, name: string, entity: SecretEntity): string {

@@ -26,6 +26,7 @@ import {
   FrameType,
   INLINE_BYTES_MAX,
   LogLevel,
+  PAYLOAD_BYTES_MAX,
   parseJson,
   splitHead,
 } from '#contract/frames.ts'
@@ -90,6 +91,12 @@ interface CarriedStream {
   unconsumedBytes: number
 }
 
+const SPIN_US = Number(process.env['SPIN'] ?? 0)
+let spinning = false
+let spinUntil = 0
+function spin() { if (performance.now() * 1000 < spinUntil) setImmediate(spin); else spinning = false }
+function keepSpinning() { if (SPIN_US === 0) return; spinUntil = performance.now() * 1000 + SPIN_US; if (!spinning) { spinning = true; setImmediate(spin) } }
+
 const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
 
 export class QueueProxy implements InvocationHolder {
@@ -108,7 +115,7 @@ export class QueueProxy implements InvocationHolder {
   #flushScheduled = false
   #deadlineTimer: Timer | undefined
   #deadlineTimerAtMs = Infinity
-  #state: 'open' | 'closed' = 'open'
+  #state: 'open' | 'closed' | 'abandoned' = 'open'
   readonly #flush = (): void => this.#writeOut()
 
   readonly hello = Promise.withResolvers<HelloFrame>()
@@ -124,7 +131,7 @@ export class QueueProxy implements InvocationHolder {
     this.hello.promise.catch(() => {})
     this.#inited.promise.catch(() => {})
     this.#channel.on('data', (chunk: Buffer) => {
-      if (this.#state === 'closed') return
+      if (this.#state !== 'open') return
       try {
         this.#decoder.push(chunk)
       } catch (thrown) {
@@ -141,17 +148,37 @@ export class QueueProxy implements InvocationHolder {
     return this.#inited.promise
   }
 
-  /** Hands an invocation over. It must have room: the caller has asked `load`. */
+  /** Hands an invocation over. It must have room: the caller has asked `load`. One that cannot be handed over fails (Q1) and has no `handedUs`. */
   open(invocation: Invocation): void {
     const id = this.#streams.nextNumber()
     const { request } = invocation
-    const nowMs = this.#clock.epochMs()
-    invocation.state = 'running'
     const nowUs = this.#clock.monotonicUs()
-    invocation.handedUs = nowUs
-    invocation.deadlineMs = Math.min(invocation.deadlineMs, nowMs + invocation.revision.config.timeoutMs)
+    if (this.#state === 'abandoned') return invocation.fail(new PlatformError('INSTANCE_LOST', 'The instance had ended before this invocation came to it; send it again.'), nowUs)
 
+    const deadlineMs = Math.min(invocation.deadlineMs, this.#clock.epochMs() + invocation.revision.config.timeoutMs)
     const inline = request.body === undefined || request.body instanceof Uint8Array
+    const head: OpenHead = {
+      k: request.kind,
+      i: invocation.id,
+      m: request.method,
+      u: request.path,
+      h: request.headers,
+      d: deadlineMs,
+      t: ownTraceparent(invocation.traceparent, invocation.id, invocation.attempt),
+      n: invocation.attempt,
+    }
+    let frame: Buffer
+    try {
+      frame = encodeHeadFrame(FrameType.open, inline ? FrameFlag.end : 0, id, JSON.stringify(head), inline ? (request.body as Buffer | undefined) : undefined)
+    } catch (cause) {
+      // Only a call can be so large: what comes over HTTP was bounded at the door.
+      const message = `The headers and the body of this invocation do not fit one frame of ${PAYLOAD_BYTES_MAX} bytes; send the body as a stream.`
+      return invocation.fail(new PlatformError('BODY_TOO_LARGE', message, { cause }), nowUs)
+    }
+
+    invocation.state = 'running'
+    invocation.handedUs = nowUs
+    invocation.deadlineMs = deadlineMs
     const stream: CarriedStream = {
       id,
       invocation,
@@ -171,20 +198,9 @@ export class QueueProxy implements InvocationHolder {
     invocation.holder = this
     invocation.stream = id
 
-    const head: OpenHead = {
-      k: request.kind,
-      i: invocation.id,
-      m: request.method,
-      u: request.path,
-      h: request.headers,
-      d: invocation.deadlineMs,
-      t: ownTraceparent(invocation.traceparent, invocation.id, invocation.attempt),
-      n: invocation.attempt,
-    }
-    const flags = inline ? FrameFlag.end : 0
-    this.#send(encodeHeadFrame(FrameType.open, flags, id, JSON.stringify(head), inline ? (request.body as Buffer | undefined) : undefined))
+    this.#send(frame)
     if (stream.body !== undefined) this.#sendBody(stream, stream.body)
-    this.#watchDeadline(invocation.deadlineMs)
+    this.#watchDeadline(deadlineMs)
   }
 
   cancelInvocation(invocation: Invocation, reason: PlatformError): void {
@@ -199,7 +215,7 @@ export class QueueProxy implements InvocationHolder {
 
   /** The instance is gone. Every invocation still open fails with what `why` says of it. */
   abandon(why: (invocation: Invocation) => PlatformError): void {
-    this.#state = 'closed'
+    this.#state = 'abandoned'
     this.#deadlineTimer?.cancel()
     const lost = new PlatformError('INSTANCE_LOST', 'The instance ended before it was ready.')
     this.hello.reject(lost)
@@ -282,7 +298,7 @@ export class QueueProxy implements InvocationHolder {
     const last = (flags & FrameFlag.end) !== 0
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
     invocation.status = head.s
-    if (!this.#countAnswer(stream, body.length)) return
+    if (!this.#countAnswer(stream, body.length)) return last ? this.#end(stream, undefined) : undefined
     invocation.sink.head(head.s, head.h, body.length === 0 ? undefined : body, last)
     if (last) this.#end(stream, undefined)
   }
@@ -294,7 +310,7 @@ export class QueueProxy implements InvocationHolder {
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
     stream.unconsumedBytes += payload.length
     if (stream.unconsumedBytes > CREDIT_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime sent ${stream.unconsumedBytes} bytes with a credit of ${CREDIT_BYTES}.`)
-    if (!this.#countAnswer(stream, payload.length)) return
+    if (!this.#countAnswer(stream, payload.length)) return last ? this.#end(stream, undefined) : undefined
     invocation.sink.data(payload, last, () => {
       stream.unconsumedBytes -= payload.length
       if (last || invocation.state === 'ended') return
@@ -456,7 +472,7 @@ export class QueueProxy implements InvocationHolder {
 
   /** Frames of one turn of the event loop leave in one write: a system call costs more than all of them. */
   #send(frame: Buffer): void {
-    if (this.#state === 'closed') return
+    if (this.#state !== 'open') return
     this.#out.push(frame)
     if (this.#flushScheduled) return
     this.#flushScheduled = true
@@ -466,14 +482,23 @@ export class QueueProxy implements InvocationHolder {
   #writeOut(): void {
     this.#flushScheduled = false
     const out = this.#out
-    if (out.length === 0 || this.#state === 'closed') return
+    if (out.length === 0 || this.#state !== 'open') return
     this.#out = []
+    keepSpinning()
     this.#channel.write(out.length === 1 ? out[0]! : Buffer.concat(out))
   }
 
   #lose(error: PlatformError | undefined): void {
-    if (this.#state === 'closed') return
+    if (this.#state !== 'open') return
     this.#state = 'closed'
     this.#owner.lost(error)
   }
+}
+
+/** The JSON of an {@link OpenHead}, written by hand: most of it needs no escaping, and the headers are encoded already. */
+function openHeadJson(invocation: Invocation): string {
+  const { id, request, deadlineMs, attempt } = invocation
+  const headers = request.headersJson ?? JSON.stringify(request.headers)
+  const trace = ownTraceparent(invocation.traceparent, id, attempt)
+  return `{"k":"${request.kind}","i":"${id}","m":${JSON.stringify(request.method)},"u":${JSON.stringify(request.path)},"h":${headers},"d":${deadlineMs},"t":"${trace}","n":${attempt}}`
 }

@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import type { FunctionKind } from '#contract/function-config.ts'
 import { nodeRuntimeFiles, pythonRuntimeFiles, sourceRoot } from './runtime-files.ts'
-import { nodeRuntimeMounts, pythonRuntime, systemMounts } from './sandbox/runtime-mounts.ts'
+import { nodeRuntimeMounts, notShownBy, pythonRuntime, systemMounts } from './sandbox/runtime-mounts.ts'
 import type { SandboxMount } from './sandbox/sandbox.ts'
 
 export interface Runtime {
@@ -57,14 +57,15 @@ export class Runtimes {
       { from: join(sourceRoot, 'src/contract'), to: '/skep/src/contract' },
       { from: join(sourceRoot, 'package.json'), to: '/skep/package.json' },
     ]
+    // Programs of kind command and http may need anything of the system; Node needs itself and its libraries.
+    const system = kind === 'node' ? [] : systemMounts()
     const script = bundled === undefined ? `/skep/runtimes/node/${program}.ts` : `${INSIDE}/${program}.js`
     return {
       // The internals are for one thing: Node's own Request and Response are loaded when a function asks for them, not before.
       command: [process.execPath, '--expose-internals', script, ...(kind === 'node' ? [] : [kind])],
       mounts: [
-        // Programs of kind command and http may need anything of the system; Node needs itself and its libraries.
-        ...(kind === 'node' ? [] : systemMounts()),
-        ...(await nodeRuntimeMounts(process.execPath)),
+        ...system,
+        ...notShownBy(await nodeRuntimeMounts(process.execPath), system),
         ...(bundled === undefined ? source : [{ from: bundled, to: INSIDE }]),
         { from: join(sourceRoot, 'runtimes/node/sdk'), to: '/node_modules/skep' },
       ],

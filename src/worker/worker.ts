@@ -10,11 +10,12 @@
  */
 import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
-import type { Revision } from '#contract/function-config.ts'
+import type { FunctionKind, Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'
 import { FRAMES_VERSION } from '#contract/frames.ts'
 import type { CodeCache } from './code-cache.ts'
 import { linkTree } from './code-cache.ts'
+import { CompileCaches, compileInSandbox } from './compile-cache.ts'
 import { Instance, startError } from './instance.ts'
 import type { InstanceOwner } from './instance.ts'
 import type { Runtime, Runtimes } from './runtimes.ts'
@@ -30,6 +31,8 @@ export interface WorkerOptions {
   readonly config: WorkerConfig
   /** Variables and decrypted secrets of a revision. */
   readonly environmentOf: (revision: Revision) => Promise<Readonly<Record<string, string>>>
+  /** Whether invocations wait for an instance now: then nothing is done ahead. Default: never. */
+  readonly isBusy?: () => boolean
   readonly warn: (message: string, error: unknown) => void
   /** Distinguishes the sandboxes of several workers on one machine. */
   readonly name: string
@@ -44,11 +47,29 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #instances = new Set<Instance>()
   readonly #cells = new Map<string, StemCells>()
+  readonly #compileCaches: CompileCaches
   #sequence = 0
   #state: 'open' | 'closed' = 'open'
 
   constructor(options: WorkerOptions) {
     this.#options = options
+    const { clock, code, warn } = options
+    this.#compileCaches = new CompileCaches({
+      clock,
+      code,
+      warn,
+      isBusy: options.isBusy ?? (() => false),
+      make: async (revision) =>
+        compileInSandbox({
+          sandboxes: options.sandboxes,
+          runtime: await options.runtimes.get('node'),
+          clock,
+          id: this.#nextId(),
+          directory: () => code.known(revision),
+          revision,
+          tmpBytesMax: options.config.tmpBytesMax,
+        }),
+    })
   }
 
   /** Begins to keep stem cells. Separate from the constructor: the platform is ready to answer before they are. */
@@ -88,15 +109,15 @@ export class Worker {
   }
 
   /**
-   * @throws CODE_INVALID, HANDLER_NOT_FOUND, INIT_FAILED, INIT_TIMEOUT: the function's fault; RUNTIME_MISSING,
-   *   ISOLATION_MISSING, START_FAILED, STORE_FAILED: the platform's.
+   * @throws CODE_INVALID, HANDLER_NOT_FOUND, INIT_FAILED, INIT_TIMEOUT, FUNCTION_OUT_OF_MEMORY: the function's fault;
+   *   RUNTIME_MISSING, ISOLATION_MISSING, START_FAILED, STORE_FAILED, STORE_FULL: the platform's.
    */
   async start(revision: Revision, owner: InstanceOwner): Promise<Instance> {
     if (this.#state === 'closed') throw new PlatformError('STOPPING', 'The platform is stopping; send the request again later.')
     const { clock, code } = this.#options
     const askedUs = clock.monotonicUs()
     const { config } = revision
-    const directory = code.known(revision) ?? (await code.directoryOf(revision))
+    if (code.known(revision) === undefined) await code.directoryOf(revision)
     const environment = await this.#options.environmentOf(revision)
     const limits = { memoryMb: config.memoryMb, cpu: config.cpu, pidsMax: PIDS_MAX }
 
@@ -104,13 +125,14 @@ export class Worker {
     let instance: Instance
     if (cell === undefined) {
       const runtime = await this.#options.runtimes.get(config.kind)
-      instance = await this.#startSandbox(runtime, { limits, network: config.network })
+      instance = await this.#startSandbox(runtime, { limits, network: config.network, revision })
     } else {
       instance = cell
     }
     const sandboxedUs = clock.monotonicUs()
     try {
-      linkTree(directory, instance.sandbox.codeDirectory)
+      // Asked again: it may have been forgotten while the sandbox started. Nothing comes between the answer and the linking.
+      linkTree(code.known(revision) ?? (await code.directoryOf(revision)), instance.sandbox.codeDirectory)
       if (cell !== undefined) instance.sandbox.limit(limits)
       instance.assign(revision, owner)
       this.#instances.add(instance)
@@ -118,14 +140,17 @@ export class Worker {
       await this.#initialise(instance, revision, environment)
     } catch (thrown) {
       await instance.sandbox.destroy('it could not be initialised')
-      throw thrown
+      throw asStartError(thrown, revision)
     }
     instance.ready({ kind: 'cold', sandboxUs: sandboxedUs - askedUs, initUs: clock.monotonicUs() - sandboxedUs })
+    // The compiled form is keyed by path, and without isolation the code lies at another one each time.
+    if (this.#options.sandboxes.isolation().level !== 'none') this.#compileCaches.started(revision)
     return instance
   }
 
   async close(): Promise<void> {
     this.#state = 'closed'
+    this.#compileCaches.close()
     for (const cells of this.#cells.values()) cells.close()
     for (const instance of this.#instances) instance.kill('the platform stops')
     await this.#options.sandboxes.close()
@@ -161,10 +186,14 @@ export class Worker {
     }
   }
 
+  #nextId(): string {
+    return `${this.#options.name}-${++this.#sequence}`
+  }
+
   /** A sandbox whose runtime has said `hello`. */
-  async #startSandbox(runtime: Runtime, options: { readonly limits: SandboxLimits; readonly network: 'none' | 'host' }): Promise<Instance> {
+  async #startSandbox(runtime: Runtime, options: { readonly limits: SandboxLimits; readonly network: 'none' | 'host'; readonly revision?: Revision }): Promise<Instance> {
     const sandbox = await this.#options.sandboxes.start({
-      id: `${this.#options.name}-${++this.#sequence}`,
+      id: this.#nextId(),
       command: runtime.command,
       mounts: runtime.mounts,
       environment: runtime.environment,
@@ -191,6 +220,7 @@ export class Worker {
       }
     } catch (thrown) {
       const exit = await sandbox.destroy('it did not start')
+      if (exit.cause === 'out-of-memory' && options.revision !== undefined) throw runtimeDoesNotFit(options.revision, undefined)
       if (thrown instanceof PlatformError && thrown.code === 'START_FAILED') throw thrown
       throw new PlatformError('START_FAILED', `The runtime ended at start (${JSON.stringify(exit)}). ${printed}`.trim(), { cause: thrown })
     } finally {
@@ -203,4 +233,27 @@ export class Worker {
     sandbox.stderr.on('data', (chunk: Buffer) => instance.logged(undefined, 'stderr', chunk.toString()))
     return instance
   }
+}
+
+/** Below this a runtime does not start, or has nothing left for a function, MB: what it uses when idle, and some. */
+const RUNTIME_MEMORY_MB: Readonly<Record<FunctionKind, number>> = { node: 64, command: 64, http: 64, python: 32 }
+
+/** @param usedMb What the runtime was seen to use; undefined when it did not come so far. */
+function runtimeDoesNotFit({ config }: Revision, usedMb: number | undefined): PlatformError {
+  const neededMb = Math.max(RUNTIME_MEMORY_MB[config.kind], usedMb === undefined ? 2 * config.memoryMb : usedMb + 16)
+  const used = usedMb === undefined ? 'alone does not start in less' : `alone uses ${usedMb} MB`
+  return new PlatformError('FUNCTION_OUT_OF_MEMORY', `The function has ${config.memoryMb} MB of memory and needs at least ${neededMb} MB (the runtime of kind ${config.kind} ${used}); deploy it with --memory ${neededMb} or more.`, {
+    details: { memoryMb: config.memoryMb, neededMb, ...(usedMb !== undefined && { usedMb }) },
+  })
+}
+
+/** What went wrong between a started sandbox and a loaded function, for its owner or for the platform's. */
+function asStartError(thrown: unknown, revision: Revision): PlatformError {
+  if (thrown instanceof PlatformError) {
+    const usedMb = thrown.details?.['usedMb']
+    return thrown.code === 'START_FAILED' && typeof usedMb === 'number' ? runtimeDoesNotFit(revision, usedMb) : thrown
+  }
+  const { code, message } = thrown as NodeJS.ErrnoException
+  if (code === 'ENOSPC' || code === 'EDQUOT') return new PlatformError('STORE_FULL', `The disk is full: the code could not be put into a sandbox (${message}). Free space there and try again.`, { cause: thrown })
+  return new PlatformError('START_FAILED', `The instance could not be prepared: ${message}.`, { cause: thrown })
 }

@@ -6,7 +6,7 @@
  * Backoffs are configured to be short. What must survive a crash is in crash.test.ts.
  */
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -101,7 +101,7 @@ describe('asynchronous invocations', () => {
     assert.deepEqual([answer.status, answer.headers['content-type'], answer.text], [200, 'application/json', '{"slow":true}'])
 
     const measured = await result((await platform.fn('measures', { method: 'POST', headers: prefer, body: 'abc' })).json().id)
-    assert.deepEqual([measured.status, measured.headers['x-kept'], measured.json().bytes], [200, 'yes', 3])
+    assert.deepEqual([measured.status, measured.headers['x-kept'], measured.json().bytes], [201, 'yes', 3])
     assertError(await platform.send(`/v1/invocations/${'0'.repeat(32)}/result`), 'INVOCATION_NOT_FOUND')
   })
 
@@ -205,7 +205,6 @@ describe('asynchronous invocations', () => {
 
   test('a body of 5 MB goes by way of the blobs, and comes back as a result of any size', async () => {
     const body = Buffer.alloc(5 * 1024 * 1024, 'large')
-    const { createHash } = await import('node:crypto')
     const accepted = await platform.fn('measures', { method: 'POST', headers: prefer, body })
     assert.equal(accepted.status, 202)
     const record = await platform.record(accepted.json().id)

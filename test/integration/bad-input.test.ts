@@ -12,6 +12,7 @@ import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { DatabaseSync } from 'node:sqlite'
+import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -122,7 +123,6 @@ describe('bad requests', () => {
     async function* chunks(): AsyncGenerator<Buffer> {
       for (let n = 0; n < 100; n++) yield Buffer.alloc(10_000)
     }
-    const { Readable } = await import('node:stream')
     assertError(await platform.send('/v1/code', { method: 'POST', headers, body: Readable.from(chunks()) }), 'BODY_TOO_LARGE', /10000/)
   })
 

@@ -78,8 +78,8 @@ function load(platform: TestPlatform): { readonly accepted: string[]; readonly a
 describe('kill -9 of the platform', () => {
   test('under load: nothing that was acknowledged is lost, nothing is left behind, ready again in under a second', async (context) => {
     const data = mkdtempSync(join(tmpdir(), 'skep-test-'))
+    let first = await startTestPlatform({ data })
     try {
-      let first = await startTestPlatform({ data })
       await first.deployText('hello', hello.filename, hello.text)
       await first.deployText('job', 'job.ts', 'export async function main({ n }: { n: number }) { await new Promise((resolve) => setTimeout(resolve, n % 20)); return { n } }')
       await first.deployText('job-python', 'job.py', 'def main(params):\n    return params')
@@ -124,7 +124,11 @@ describe('kill -9 of the platform', () => {
         for (const { id } of page.invocations) executed.add(id)
         cursor = page.cursor
       } while (cursor !== undefined)
-      const lost = acknowledged.filter((id) => !executed.has(id))
+      // A record is written within a batch's time after the end, and the kill may have come before; the result is kept first.
+      const lost: string[] = []
+      for (const id of acknowledged) {
+        if (!executed.has(id) && (await first.send(`/v1/invocations/${id}/result`)).status !== 200) lost.push(id)
+      }
       context.diagnostic(`${acknowledged.length} acknowledged, ${lost.length} lost; ready again after ${readyMs.join(' and ')} ms`)
       assert.deepEqual(lost, [])
       assert.equal((await first.send('/v1/async/dead')).json().dead.length, 0)
@@ -132,11 +136,12 @@ describe('kill -9 of the platform', () => {
       await first[Symbol.asyncDispose]()
       assert.deepEqual(instanceProcesses(data, first.pid), [])
     } finally {
+      await first[Symbol.asyncDispose]()
       rmSync(data, { recursive: true, force: true })
     }
   })
 
-  test('while asynchronous work runs: it runs again, without waiting for the old platform\'s lease', async () => {
+  test('while asynchronous work runs: it runs again, after a few seconds at most', async () => {
     const data = mkdtempSync(join(tmpdir(), 'skep-test-'))
     try {
       const first = await startTestPlatform({ data })
@@ -153,7 +158,7 @@ describe('kill -9 of the platform', () => {
       }, 'it has run again', 45_000)
       assert.equal(record.outcome, 'ok')
       const tookMs = performance.now() - startMs
-      assert.ok(tookMs < 10_000, `it took ${Math.round(tookMs)} ms`)
+      assert.ok(tookMs < 8_000, `it took ${Math.round(tookMs)} ms`)
     } finally {
       rmSync(data, { recursive: true, force: true })
     }
@@ -195,20 +200,16 @@ describe('kill -9 of an instance', () => {
       const warm = await platform.invoke('victim', { ms: 1 })
       assert.deepEqual(warm.json(), { computed: 1 })
       const { instance } = await platform.record(warm.id)
-      const running = [platform.invoke('victim', { ms: 20_000 }), platform.invoke('victim', { ms: 20_000 })]
+      const running = platform.invoke('victim', { ms: 20_000 })
       await until(async () => (await platform.send('/v1/functions/victim')).json().instances.busy === 1, 'it is busy')
       const victims = readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && groupOf(pid).endsWith(`/${instance}`)).map(Number)
       assert.ok(victims.length > 0, 'the instance has processes')
       // The innermost: the runtime itself, the youngest of them.
       process.kill(Math.max(...victims), 'SIGKILL')
-      const [first, second] = await Promise.all(running)
-      for (const answer of [first!, second!]) {
-        const code = String(answer.headers['x-skep-error'])
-        if (answer.status === 200) continue
-        assert.ok(code === 'INSTANCE_LOST' || code === 'FUNCTION_EXITED', answer.text)
-        assertError(answer, code)
-      }
-      assert.notEqual(first!.status, 200)
+      const lost = await running
+      const code = String(lost.headers['x-skep-error'])
+      assert.ok(code === 'INSTANCE_LOST' || code === 'FUNCTION_EXITED', lost.text)
+      assertError(lost, code)
       const next = await platform.invoke('victim', { ms: 1 })
       assert.deepEqual(next.json(), { computed: 1 })
       assert.equal(next.headers['x-skep-start'], 'cold')

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { hostNetworkMounts, nodeRuntimeMounts, parseLdd, pythonRuntime, systemMounts } from './runtime-mounts.ts'
+import { hostNetworkMounts, nodeRuntimeMounts, notShownBy, parseLdd, pythonRuntime, systemMounts } from './runtime-mounts.ts'
 
 test('reads the paths that ldd names, each once', () => {
   const output = [
@@ -50,6 +50,22 @@ test('finds Python itself behind shims, or says how to get it', async () => {
   } catch (thrown) {
     assert.match(String(thrown), /\.\/skep setup/)
   }
+})
+
+test('leaves out what a mounted directory shows anyway, and nothing else', () => {
+  const same = (path: string) => ({ from: path, to: path })
+  const system = [same('/usr'), same('/lib64'), same('/etc/ld.so.cache'), { from: '/opt/real', to: '/opt/shown' }]
+  const kept = [
+    same('/home/someone/node'),
+    same('/lib64x/libc.so.6'),
+    // At this place the directory shows another file than the one that is wanted.
+    { from: '/elsewhere/libc.so.6', to: '/usr/lib/libc.so.6' },
+    { from: '/opt/shown/tool', to: '/opt/shown/tool' },
+  ]
+  const left = [same('/usr/bin/node'), same('/lib64/ld-linux-x86-64.so.2'), same('/etc/ld.so.cache'), { from: '/opt/real/tool', to: '/opt/shown/tool' }]
+  assert.deepEqual(notShownBy([...left, ...kept], system), kept)
+  assert.deepEqual(notShownBy(kept, [same('/')]), [{ from: '/elsewhere/libc.so.6', to: '/usr/lib/libc.so.6' }])
+  assert.deepEqual(notShownBy(left, []), left)
 })
 
 test('gives programs no file of the host that holds a secret or names a path that is not there', () => {

@@ -64,6 +64,19 @@ export function systemMounts(): readonly SandboxMount[] {
   return present([...directories, ...settings.map((name) => `/etc/${name}`)])
 }
 
+/**
+ * The mounts that `others` do not show anyway. Below a mounted directory nothing more can be mounted: it is read-only, and
+ * where there is no file in it to mount over, none can be made.
+ */
+export function notShownBy(mounts: readonly SandboxMount[], others: readonly SandboxMount[]): readonly SandboxMount[] {
+  return mounts.filter(({ from, to }) => !others.some((other) => to === other.to || isShownBelow(from, to, other)))
+}
+
+function isShownBelow(from: string, to: string, other: SandboxMount): boolean {
+  const inside = other.to === '/' ? '/' : `${other.to}/`
+  return to.startsWith(inside) && from === join(other.from, to.slice(inside.length))
+}
+
 /** What name resolution and TLS need. A sandbox with the host's network has them without being given them. */
 export function hostNetworkMounts(): readonly SandboxMount[] {
   return present(['resolv.conf', 'hosts', 'nsswitch.conf', 'ssl', 'pki', 'ca-certificates'].map((name) => `/etc/${name}`))
