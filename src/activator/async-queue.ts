@@ -9,6 +9,7 @@
  *   A1. `accept` resolves only after the store has made the item durable.
  *   A2. An item leaves the queue only after its result is durable (at least once; `attempt` tells the function).
  *   A3. At most `inFlightMax` run at a time, so that waiting work stays in the store and not in memory.
+ *   A4. A body's blob goes when its item has left the queue for good; that of a dead letter stays, to be run again.
  */
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
@@ -16,21 +17,23 @@ import type { Clock, Timer } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { InvocationIds } from '#contract/ids.ts'
-import { acceptedAtMs } from '#contract/ids.ts'
 import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
 import type { Blobs } from '#store/blobs.ts'
 import type { ClaimedItem, Store } from '#store/store.ts'
+import { AsyncResults } from './async-results.ts'
+import type { AsyncResult } from './async-results.ts'
 import { CollectingSink } from './collecting-sink.ts'
 import type { CollectedAnswer } from './collecting-sink.ts'
+import { OwnBlobs } from './own-blobs.ts'
 import { afterFailure } from './retry-decision.ts'
 
+export type { AsyncResult } from './async-results.ts'
+
 export const ASYNC_QUEUE = 'async'
-export const RESULTS_JOURNAL = 'results'
 const IDEMPOTENCY = 'idempotency'
 
 /** Larger bodies lie in the blobs and only their digest in the queue: an item is at most 64 KB. */
 const ITEM_BODY_BYTES_MAX = 32 * 1024
-const BODY_BYTES_MAX = 1024 ** 4
 
 export interface AsyncQueueConfig {
   /** Most asynchronous invocations running at once. */
@@ -57,17 +60,6 @@ interface QueuedInvocation {
   readonly blob?: string
   readonly traceparent?: string
   readonly callback?: string
-}
-
-/** What an asynchronous invocation answered, kept for its caller to fetch. */
-export interface AsyncResult {
-  readonly id: string
-  readonly namespace: string
-  readonly status: number
-  readonly headers: readonly string[]
-  readonly body?: string
-  readonly blob?: string
-  readonly error?: unknown
 }
 
 export interface AcceptOptions {
@@ -104,10 +96,18 @@ export interface AsyncQueueOptions {
   readonly warn: (message: string, error: unknown) => void
 }
 
+/** Ended with a result, and not yet out of the queue. */
+interface CompletedItem {
+  readonly id: string
+  readonly blob: string | undefined
+}
+
 export class AsyncQueue {
   readonly #options: AsyncQueueOptions
+  readonly #blobs: OwnBlobs
+  readonly #results: AsyncResults
   readonly #running = new Map<string, ClaimedItem>()
-  #completed: string[] = []
+  #completed: CompletedItem[] = []
   #claiming = false
   #completing = false
   #timer: Timer | undefined
@@ -116,11 +116,15 @@ export class AsyncQueue {
 
   constructor(options: AsyncQueueOptions) {
     this.#options = options
+    const { store, clock, warn } = options
+    this.#blobs = new OwnBlobs(options.blobs)
+    this.#results = new AsyncResults({ store, blobs: this.#blobs, clock, warn })
   }
 
   /** Begins to run what is queued, from before a restart too. */
   start(): void {
     this.#renewLater()
+    this.#results.start()
     this.#wake()
   }
 
@@ -131,8 +135,10 @@ export class AsyncQueue {
   /** @returns the invocation's id. @throws STORE_FULL, STORE_FAILED; then nothing was accepted. */
   async accept(options: AcceptOptions): Promise<string> {
     const { store, ids, clock } = this.#options
-    const id = options.idempotencyKey === undefined ? ids.next() : await this.#idFor(options, options.idempotencyKey)
+    const { id, isKnown } = options.idempotencyKey === undefined ? { id: ids.next(), isKnown: false } : await this.#idFor(options, options.idempotencyKey)
+    if (isKnown && (await this.#wasQueued(id))) return id
     const { request } = options
+    const body = await this.#bodyOf(request.body, id)
     const item: QueuedInvocation = {
       namespace: options.namespace,
       function: options.function,
@@ -140,57 +146,71 @@ export class AsyncQueue {
       method: request.method,
       path: request.path,
       headers: request.headers,
-      ...(await this.#bodyOf(request.body)),
+      ...body,
       ...(options.traceparent !== undefined && { traceparent: options.traceparent }),
       ...(options.callback !== undefined && { callback: options.callback }),
     }
-    await store.enqueue(ASYNC_QUEUE, [{ id, payload: JSON.stringify(item), dueAtMs: clock.epochMs() }])
+    try {
+      await store.enqueue(ASYNC_QUEUE, [{ id, payload: JSON.stringify(item), dueAtMs: clock.epochMs() }])
+    } catch (thrown) {
+      // Another request with the same key may have the same body, in the same blob: then it is not ours alone.
+      if (!isKnown && body.blob !== undefined) await this.#deleteBlob(body.blob)
+      throw thrown
+    }
     this.#wake()
     return id
   }
 
-  /** The result of a finished invocation, for as long as results are kept. */
-  async result(id: string): Promise<AsyncResult | undefined> {
-    const atMs = acceptedAtMs(id)
-    for await (const { row } of this.#options.store.read(RESULTS_JOURNAL, { fromMs: atMs, untilMs: atMs + 1, order: 'newest-first' })) {
-      const result = JSON.parse(row) as AsyncResult
-      if (result.id === id) return result
-    }
-    return undefined
+  /** The result of a finished invocation, for a day after it was accepted. */
+  result(id: string): Promise<AsyncResult | undefined> {
+    return this.#results.find(id)
+  }
+
+  /** The body of a result's answer. @throws ENTITY_NOT_FOUND when it was removed meanwhile. */
+  resultBody(result: AsyncResult): ReturnType<AsyncResults['bodyOf']> {
+    return this.#results.bodyOf(result)
   }
 
   async close(): Promise<void> {
     this.#state = 'closed'
     this.#timer?.cancel()
     this.#renewTimer?.cancel()
+    this.#results.close()
     await this.#completeBatch()
   }
 
-  async #idFor(options: AcceptOptions, key: string): Promise<string> {
+  async #idFor(options: AcceptOptions, key: string): Promise<{ readonly id: string; readonly isKnown: boolean }> {
     const { store, ids } = this.#options
     const digest = createHash('sha256').update(JSON.stringify([options.namespace, options.function, key])).digest('hex')
     const known = await store.get<{ id: string }>(IDEMPOTENCY, digest)
-    if (known !== undefined) return known.value.id
+    if (known !== undefined) return { id: known.value.id, isKnown: true }
     const id = ids.next()
     try {
       await store.put(IDEMPOTENCY, digest, { id }, { ifRevision: 0 })
-      return id
+      return { id, isKnown: false }
     } catch (thrown) {
       if (!(thrown instanceof PlatformError) || thrown.code !== 'CONFLICT') throw thrown
       // Another caller with the same key was first; enqueuing its id again is a no-op.
-      return (await store.get<{ id: string }>(IDEMPOTENCY, digest))!.value.id
+      return { id: (await store.get<{ id: string }>(IDEMPOTENCY, digest))!.value.id, isKnown: true }
     }
   }
 
-  async #bodyOf(body: InvocationRequest['body']): Promise<{ body?: string; blob?: string }> {
+  /** Whether the request that was first with its key came as far as the queue: then its body is there, and another is not needed. */
+  async #wasQueued(id: string): Promise<boolean> {
+    const { store } = this.#options
+    if ((await store.find(ASYNC_QUEUE, id)) !== undefined || (await this.result(id)) !== undefined) return true
+    return (await store.dead(ASYNC_QUEUE, { prefix: id, limit: 1 })).length > 0
+  }
+
+  async #bodyOf(body: InvocationRequest['body'], id: string): Promise<{ readonly body?: string; readonly blob?: string }> {
     if (body === undefined) return {}
     if (!(body instanceof Uint8Array)) {
       // Whoever brings the body still has to answer on the connection it comes over, also when it is refused half-way.
       const chunks = body.iterator({ destroyOnReturn: false })
-      return { blob: (await this.#options.blobs.put(chunks, { bytesMax: BODY_BYTES_MAX })).digest }
+      return { blob: await this.#blobs.put(`body of ${id}`, chunks) }
     }
     if (body.length <= ITEM_BODY_BYTES_MAX) return { body: body.toString('base64') }
-    return { blob: (await this.#options.blobs.put(Readable.from([body]), { bytesMax: BODY_BYTES_MAX })).digest }
+    return { blob: await this.#blobs.put(`body of ${id}`, Readable.from([body])) }
   }
 
   #wake(): void {
@@ -224,20 +244,22 @@ export class AsyncQueue {
   }
 
   async #runItem(item: ClaimedItem): Promise<void> {
-    const { resolve, run, blobs, clock } = this.#options
+    const { resolve, run } = this.#options
     const queued = JSON.parse(item.payload) as QueuedInvocation
     const revision = resolve(queued.namespace, queued.function)
     if (revision === undefined) {
-      return this.#giveUp(item, `The function ${queued.namespace}/${queued.function} does not exist any more.`)
+      const error = new PlatformError('FUNCTION_NOT_FOUND', `The function ${queued.namespace}/${queued.function} does not exist any more.`)
+      return this.#failForGood(item, queued, error)
     }
     let body: InvocationRequest['body']
     try {
-      if (queued.blob !== undefined) body = await blobs.get(queued.blob)
+      if (queued.blob !== undefined) body = (await this.#blobs.get(queued.blob)).body
       else if (queued.body !== undefined) body = Buffer.from(queued.body, 'base64')
     } catch (thrown) {
-      return this.#giveUp(item, `Its body is lost: ${PlatformError.from(thrown).message}`)
+      const { message } = PlatformError.from(thrown)
+      return this.#failForGood(item, queued, new PlatformError('STORE_FAILED', `The body of the invocation is lost: ${message}`, { cause: thrown }))
     }
-    const sink = new CollectingSink({ inlineBytesMax: ITEM_BODY_BYTES_MAX, blobs })
+    const sink = new CollectingSink({ inlineBytesMax: ITEM_BODY_BYTES_MAX, blobs: this.#blobs, owner: `result of ${item.id}` })
     run({
       id: item.id,
       revision,
@@ -247,35 +269,51 @@ export class AsyncQueue {
       attempt: item.attempt,
       ended: (invocation) => {
         sink.answer().then(
-          (answer) => this.#ended(item, queued, revision, invocation, answer),
-          (error: unknown) => this.#retryOrBury(item, revision, PlatformError.from(error).message, clock.epochMs()),
+          (answer) => this.#ended(item, queued, revision, answer, invocation.error),
+          // It broke off, or could not be stored.
+          (thrown: unknown) => {
+            const error = invocation.error ?? PlatformError.from(thrown)
+            this.#ended(item, queued, revision, { status: error.kind.status, headers: [] }, error)
+          },
         )
       },
     })
   }
 
-  #ended(item: ClaimedItem, queued: QueuedInvocation, revision: Revision, invocation: Invocation, answer: CollectedAnswer): void {
-    const failed = invocation.error !== undefined || answer.status >= 500
-    if (failed && item.attempt <= revision.config.retriesMax) {
-      const reason = invocation.error?.message ?? `The function answered ${answer.status}.`
-      return void this.#retryOrBury(item, revision, reason, this.#options.clock.epochMs())
+  #ended(item: ClaimedItem, queued: QueuedInvocation, revision: Revision, answer: CollectedAnswer, error: PlatformError | undefined): void {
+    const failed = error !== undefined || answer.status >= 500
+    if (failed) {
+      const { clock, random } = this.#options
+      const next = afterFailure({ attempt: item.attempt, nowMs: clock.epochMs(), random: random() }, revision.config)
+      if (next.kind === 'retry') {
+        if (answer.blob !== undefined) void this.#deleteBlob(answer.blob)
+        return void this.#retry(item, next.dueAtMs)
+      }
     }
-    const result: AsyncResult = {
-      id: item.id,
-      namespace: queued.namespace,
+    const { id } = item
+    const answered = {
       status: answer.status,
       headers: answer.headers,
       ...(answer.body !== undefined && { body: answer.body.toString('base64') }),
       ...(answer.blob !== undefined && { blob: answer.blob }),
-      ...(invocation.error !== undefined && { error: invocation.error.toBody() }),
     }
-    this.#options.store.append(RESULTS_JOURNAL, [{ atMs: acceptedAtMs(item.id), row: JSON.stringify(result) }])
-    if (queued.callback !== undefined) {
-      this.#options.callBack(queued.callback, result).catch((error: unknown) => this.#options.warn(`the callback of invocation ${item.id} failed`, error))
-    }
-    if (failed) return void this.#giveUp(item, invocation.error?.message ?? `The function answered ${answer.status}.`)
-    this.#completed.push(item.id)
+    this.#keep(queued, { id, namespace: queued.namespace, ...answered, ...(error !== undefined && { error: error.toBody() }) })
+    if (failed) return void this.#bury(item, error?.message ?? `The function answered ${answer.status}.`)
+    this.#completed.push({ id, blob: queued.blob })
     void this.#completeBatch()
+  }
+
+  /** What another attempt cannot mend. */
+  #failForGood(item: ClaimedItem, queued: QueuedInvocation, error: PlatformError): Promise<void> {
+    this.#keep(queued, { id: item.id, namespace: queued.namespace, status: error.kind.status, headers: [], error: error.toBody() })
+    return this.#bury(item, error.message)
+  }
+
+  /** Appends the result, and tells who asked to be told. */
+  #keep(queued: QueuedInvocation, result: AsyncResult): void {
+    this.#results.append(result)
+    if (queued.callback === undefined) return
+    this.#options.callBack(queued.callback, result).catch((error: unknown) => this.#options.warn(`the callback of invocation ${result.id} failed`, error))
   }
 
   /** Results first, then the items (A2); whatever ends while one batch is written goes into the next. */
@@ -283,11 +321,13 @@ export class AsyncQueue {
     if (this.#completing) return
     this.#completing = true
     while (this.#completed.length > 0) {
-      const ids = this.#completed
+      const items = this.#completed
+      const ids = items.map((item) => item.id)
       this.#completed = []
       try {
         await this.#options.store.flush()
         await this.#options.store.complete(ASYNC_QUEUE, ids)
+        for (const { blob } of items) if (blob !== undefined) void this.#deleteBlob(blob)
       } catch (error) {
         // Their leases end and they run again: at least once.
         this.#options.warn(`${ids.length} finished asynchronous invocations could not be marked as done`, error)
@@ -298,19 +338,17 @@ export class AsyncQueue {
     this.#completing = false
   }
 
-  async #retryOrBury(item: ClaimedItem, revision: Revision, reason: string, nowMs: number): Promise<void> {
-    const next = afterFailure({ attempt: item.attempt, nowMs, random: this.#options.random() }, revision.config)
-    if (next.kind === 'bury') return this.#giveUp(item, reason)
+  async #retry(item: ClaimedItem, dueAtMs: number): Promise<void> {
     try {
-      await this.#options.store.retry(ASYNC_QUEUE, item.id, next.dueAtMs)
+      await this.#options.store.retry(ASYNC_QUEUE, item.id, dueAtMs)
     } catch (error) {
       this.#options.warn(`invocation ${item.id} could not be put back into the queue`, error)
     }
     this.#running.delete(item.id)
-    this.#wakeAt(next.dueAtMs)
+    this.#wakeAt(dueAtMs)
   }
 
-  async #giveUp(item: ClaimedItem, reason: string): Promise<void> {
+  async #bury(item: ClaimedItem, reason: string): Promise<void> {
     try {
       await this.#options.store.bury(ASYNC_QUEUE, item.id, reason)
     } catch (error) {
@@ -318,6 +356,11 @@ export class AsyncQueue {
     }
     this.#running.delete(item.id)
     this.#wake()
+  }
+
+  /** One that stays is lost space and nothing worse. */
+  async #deleteBlob(digest: string): Promise<void> {
+    await this.#blobs.delete(digest).catch((error: unknown) => this.#options.warn('a body that is not needed any more could not be removed', error))
   }
 
   #wakeAt(dueAtMs: number): void {

@@ -2,7 +2,7 @@
 import { PassThrough, Readable } from 'node:stream'
 import type { PlatformError } from '#contract/errors.ts'
 import type { AnswerSink } from '#contract/invocation.ts'
-import type { Blobs } from '#store/blobs.ts'
+import type { OwnBlobs } from './own-blobs.ts'
 
 export interface CollectedAnswer {
   readonly status: number
@@ -13,16 +13,19 @@ export interface CollectedAnswer {
 
 export class CollectingSink implements AnswerSink {
   readonly #inlineBytesMax: number
-  readonly #blobs: Blobs
+  readonly #blobs: OwnBlobs
+  readonly #owner: string
   #status = 0
   #headers: readonly string[] = []
   #body: Buffer | undefined
   #stream: PassThrough | undefined
   #stored: Promise<string> | undefined
 
-  constructor(options: { readonly inlineBytesMax: number; readonly blobs: Blobs }) {
+  /** @param options.owner Whose a stored answer is; see own-blobs.ts. */
+  constructor(options: { readonly inlineBytesMax: number; readonly blobs: OwnBlobs; readonly owner: string }) {
     this.#inlineBytesMax = options.inlineBytesMax
     this.#blobs = options.blobs
+    this.#owner = options.owner
   }
 
   head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void {
@@ -63,7 +66,7 @@ export class CollectingSink implements AnswerSink {
   }
 
   #store(source: AsyncIterable<Uint8Array>): void {
-    this.#stored = this.#blobs.put(source, { bytesMax: 1024 ** 4 }).then((info) => info.digest)
+    this.#stored = this.#blobs.put(this.#owner, source)
     this.#stored.catch(() => {})
   }
 }

@@ -258,7 +258,8 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
       invocation.initUs = instance.times.initUs
     }
     instance.proxy.open(invocation)
-    this.scaler.handedOver(invocation.handedUs / 1000)
+    // One that could not be handed over has failed already, and is not counted when it ends either.
+    if (invocation.handedUs > 0) this.scaler.handedOver(invocation.handedUs / 1000)
   }
 
   #start(): void {

@@ -42,6 +42,11 @@ export function addFunctionCommands(program: Command): void {
     .argument('<id>')
     .description('show the record of an invocation')
     .action(lazy(() => import('./commands/records.ts').then((module) => module.getInvocation)))
+  withConnection(get.command('result'))
+    .argument('<id>')
+    .description('print what an asynchronous invocation answered')
+    .option('-o, --output <path>', 'write the answer to a file')
+    .action(lazy(() => import('./commands/records.ts').then((module) => module.getResult)))
 
   withConnection(program.command('delete').alias('rm'))
     .argument('<name...>')

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Activator } from '#activator/activator.ts'
 import { ASYNC_QUEUE } from '#activator/async-queue.ts'
+import type { AsyncQueue } from '#activator/async-queue.ts'
 import type { Log } from '#base/log.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { InvocationRecord } from '#contract/invocation-record.ts'
@@ -27,6 +28,7 @@ export interface ApiParts {
   readonly secrets: SecretStore
   readonly telemetry: Telemetry
   readonly store: Store
+  readonly asyncQueue: AsyncQueue
   readonly activator: Activator
   readonly worker: Worker
   readonly resolve: (namespace: string, name: string) => Revision | undefined
@@ -45,7 +47,7 @@ export function makeApi(parts: ApiParts): (request: IncomingMessage, response: S
       get: async (namespace, id) => telemetry.records.get(namespace, id),
     },
     logs: logReader(telemetry),
-    queue: queueReader(parts.store),
+    queue: queueReader(parts.store, parts.asyncQueue),
     instances: (namespace, name) => {
       const counts = { starting: 0, ready: 0, busy: 0 }
       for (const pool of activator.pools()) {
@@ -84,7 +86,7 @@ function logReader(telemetry: Telemetry): ApiServices['logs'] {
   }
 }
 
-function queueReader(store: Store): ApiServices['queue'] {
+function queueReader(store: Store, asyncQueue: AsyncQueue): ApiServices['queue'] {
   // The queue's items name their namespace inside; whose an item is, is asked before anything is said of it.
   const view = (item: ClaimedItem): QueuedInvocation => {
     const { namespace, function: name } = JSON.parse(item.payload) as { namespace: string; function: string }
@@ -96,6 +98,12 @@ function queueReader(store: Store): ApiServices['queue'] {
       const item = await store.find(ASYNC_QUEUE, id)
       const queued = item === undefined ? undefined : view(item)
       return queued?.namespace === namespace ? queued : undefined
+    },
+    async result(namespace, id) {
+      const result = await asyncQueue.result(id)
+      if (result?.namespace !== namespace) return undefined
+      const { status, headers, error } = result
+      return { status, headers, ...(error !== undefined && { error }), body: () => asyncQueue.resultBody(result) }
     },
     depth: () => store.depth(ASYNC_QUEUE),
     async dead(namespace, { limit }) {

@@ -212,7 +212,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
     traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
   })
-  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, activator, worker, resolve, log })
+  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, asyncQueue, activator, worker, resolve, log })
 
   const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, front.handle)
   const address = await listen(server, options.port, options.host ?? '127.0.0.1')

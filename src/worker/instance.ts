@@ -9,6 +9,7 @@
  *   I2. Whatever happened first is the reason that every later error names.
  */
 import type { Clock } from '#base/clock.ts'
+import type { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { LogLevelName } from '#contract/frames.ts'
@@ -60,7 +61,7 @@ export class Instance implements QueueProxyOwner {
   /** Its start has been told to one invocation, which is recorded as cold; all others are warm. */
   startReported = false
 
-  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly resetGraceMs?: number }) {
+  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly resetGraceMs?: number; readonly spin?: LoopSpin }) {
     this.id = options.sandbox.id
     this.sandbox = options.sandbox
     this.#clock = options.clock
@@ -69,6 +70,7 @@ export class Instance implements QueueProxyOwner {
       channel: options.sandbox.channel,
       clock: options.clock,
       owner: this,
+      ...(options.spin !== undefined && { spin: options.spin }),
       ...(options.resetGraceMs !== undefined && { resetGraceMs: options.resetGraceMs }),
     })
     void options.sandbox.exited.then((exit) => this.#exited(exit))

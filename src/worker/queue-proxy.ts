@@ -15,6 +15,7 @@
 import { Readable } from 'node:stream'
 import type { Duplex } from 'node:stream'
 import type { Clock, Timer } from '#base/clock.ts'
+import type { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { PlatformErrorBody } from '#contract/errors.ts'
 import {
@@ -71,6 +72,8 @@ export interface QueueProxyOptions {
   readonly channel: Duplex
   readonly clock: Clock
   readonly owner: QueueProxyOwner
+  /** Shared by the queue proxies of one process; absent where nobody measures microseconds. */
+  readonly spin?: LoopSpin
   /** How long a runtime may take to confirm that a timed-out invocation has been let go. */
   readonly resetGraceMs?: number
 }
@@ -91,18 +94,13 @@ interface CarriedStream {
   unconsumedBytes: number
 }
 
-const SPIN_US = Number(process.env['SPIN'] ?? 0)
-let spinning = false
-let spinUntil = 0
-function spin() { if (performance.now() * 1000 < spinUntil) setImmediate(spin); else spinning = false }
-function keepSpinning() { if (SPIN_US === 0) return; spinUntil = performance.now() * 1000 + SPIN_US; if (!spinning) { spinning = true; setImmediate(spin) } }
-
 const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
 
 export class QueueProxy implements InvocationHolder {
   readonly #channel: Duplex
   readonly #clock: Clock
   readonly #owner: QueueProxyOwner
+  readonly #spin: LoopSpin | undefined
   readonly #resetGraceMs: number
   readonly #decoder: FrameDecoder
   readonly #streams = new StreamTable<CarriedStream>(2)
@@ -113,6 +111,8 @@ export class QueueProxy implements InvocationHolder {
   observer: LoadObserver | undefined
   #out: Buffer[] = []
   #flushScheduled = false
+  #lastHeadText = ''
+  #lastHead: AnswerHead | undefined
   #deadlineTimer: Timer | undefined
   #deadlineTimerAtMs = Infinity
   #state: 'open' | 'closed' | 'abandoned' = 'open'
@@ -125,6 +125,7 @@ export class QueueProxy implements InvocationHolder {
     this.#channel = options.channel
     this.#clock = options.clock
     this.#owner = options.owner
+    this.#spin = options.spin
     this.#resetGraceMs = options.resetGraceMs ?? 250
     this.#decoder = new FrameDecoder((type, flags, stream, payload) => this.#receive(type, flags, stream, payload))
     // Nobody may be waiting for these when the instance dies; the owner hears of it through `lost`.
@@ -157,19 +158,9 @@ export class QueueProxy implements InvocationHolder {
 
     const deadlineMs = Math.min(invocation.deadlineMs, this.#clock.epochMs() + invocation.revision.config.timeoutMs)
     const inline = request.body === undefined || request.body instanceof Uint8Array
-    const head: OpenHead = {
-      k: request.kind,
-      i: invocation.id,
-      m: request.method,
-      u: request.path,
-      h: request.headers,
-      d: deadlineMs,
-      t: ownTraceparent(invocation.traceparent, invocation.id, invocation.attempt),
-      n: invocation.attempt,
-    }
     let frame: Buffer
     try {
-      frame = encodeHeadFrame(FrameType.open, inline ? FrameFlag.end : 0, id, JSON.stringify(head), inline ? (request.body as Buffer | undefined) : undefined)
+      frame = encodeHeadFrame(FrameType.open, inline ? FrameFlag.end : 0, id, openHeadJson(invocation, deadlineMs), inline ? (request.body as Buffer | undefined) : undefined)
     } catch (cause) {
       // Only a call can be so large: what comes over HTTP was bounded at the door.
       const message = `The headers and the body of this invocation do not fit one frame of ${PAYLOAD_BYTES_MAX} bytes; send the body as a stream.`
@@ -294,13 +285,26 @@ export class QueueProxy implements InvocationHolder {
     const { invocation } = stream
     if (stream.headSeen) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime answered an invocation twice.')
     stream.headSeen = true
-    const { head, body } = splitHead<AnswerHead>(payload)
+    const { head, body } = this.#splitAnswer(payload)
     const last = (flags & FrameFlag.end) !== 0
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
     invocation.status = head.s
     if (!this.#countAnswer(stream, body.length)) return last ? this.#end(stream, undefined) : undefined
     invocation.sink.head(head.s, head.h, body.length === 0 ? undefined : body, last)
     if (last) this.#end(stream, undefined)
+  }
+
+  /** Answers of one function mostly have the same head: comparing its text is cheaper than parsing it again. */
+  #splitAnswer(payload: Buffer): { readonly head: AnswerHead; readonly body: Buffer } {
+    if (payload.length < 4) return splitHead<AnswerHead>(payload)
+    const headEnd = 4 + payload.readUInt32LE(0)
+    if (headEnd > payload.length || headEnd > 1024) return splitHead<AnswerHead>(payload)
+    const text = payload.toString('latin1', 4, headEnd)
+    if (text !== this.#lastHeadText || this.#lastHead === undefined) {
+      this.#lastHead = splitHead<AnswerHead>(payload).head
+      this.#lastHeadText = text
+    }
+    return { head: this.#lastHead, body: payload.subarray(headEnd) }
   }
 
   #receiveData(stream: CarriedStream, flags: number, payload: Buffer): void {
@@ -484,7 +488,7 @@ export class QueueProxy implements InvocationHolder {
     const out = this.#out
     if (out.length === 0 || this.#state !== 'open') return
     this.#out = []
-    keepSpinning()
+    if (this.load.computing > 0) this.#spin?.expect()
     this.#channel.write(out.length === 1 ? out[0]! : Buffer.concat(out))
   }
 
@@ -496,8 +500,8 @@ export class QueueProxy implements InvocationHolder {
 }
 
 /** The JSON of an {@link OpenHead}, written by hand: most of it needs no escaping, and the headers are encoded already. */
-function openHeadJson(invocation: Invocation): string {
-  const { id, request, deadlineMs, attempt } = invocation
+function openHeadJson(invocation: Invocation, deadlineMs: number): string {
+  const { id, request, attempt } = invocation
   const headers = request.headersJson ?? JSON.stringify(request.headers)
   const trace = ownTraceparent(invocation.traceparent, id, attempt)
   return `{"k":"${request.kind}","i":"${id}","m":${JSON.stringify(request.method)},"u":${JSON.stringify(request.path)},"h":${headers},"d":${deadlineMs},"t":"${trace}","n":${attempt}}`

@@ -9,6 +9,7 @@
  *   W2. After `close` no sandbox of this worker lives.
  */
 import type { Clock } from '#base/clock.ts'
+import { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { FunctionKind, Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'
@@ -46,12 +47,14 @@ const STEM_CELL_LIMITS: SandboxLimits = { memoryMb: 512, cpu: 2, pidsMax: PIDS_M
 export class Worker {
   readonly #options: WorkerOptions
   readonly #instances = new Set<Instance>()
+  readonly #spin: LoopSpin
   readonly #cells = new Map<string, StemCells>()
   readonly #compileCaches: CompileCaches
   #sequence = 0
   #state: 'open' | 'closed' = 'open'
 
   constructor(options: WorkerOptions) {
+    this.#spin = new LoopSpin(options.clock)
     this.#options = options
     const { clock, code, warn } = options
     this.#compileCaches = new CompileCaches({
@@ -208,7 +211,7 @@ export class Worker {
     }
     sandbox.stdout.on('data', keep)
     sandbox.stderr.on('data', keep)
-    const instance = new Instance({ sandbox, clock: this.#options.clock })
+    const instance = new Instance({ sandbox, clock: this.#options.clock, spin: this.#spin })
     const late = Promise.withResolvers<never>()
     const timer = this.#options.clock.after(this.#options.config.helloTimeoutMs, () =>
       late.reject(new PlatformError('START_FAILED', `The runtime did not start within ${this.#options.config.helloTimeoutMs} ms. ${printed}`.trim())),

@@ -92,7 +92,7 @@ async function answerJson(context: Context, client: ApiClient, response: Incomin
 }
 
 /** JSON as a value, text as a string, anything else in base64: never bytes bent into text. */
-function resultOf(body: Buffer, type: string): { readonly result: unknown } | { readonly resultBase64: string } {
+export function resultOf(body: Buffer, type: string): { readonly result: unknown } | { readonly resultBase64: string } {
   if (body.length === 0) return { result: null }
   const text = body.toString('utf8')
   if (/\bjson\b/.test(type)) {
@@ -108,7 +108,7 @@ function resultOf(body: Buffer, type: string): { readonly result: unknown } | { 
 async function accepted(context: Context, response: IncomingMessage): Promise<number> {
   const answer = JSON.parse((await readBytes(response)).toString('utf8')) as { id: string }
   context.result(answer, () => answer.id)
-  context.note(context.style('dim', `queued; see it with: skep get invocation ${answer.id}`))
+  context.note(context.style('dim', `queued; see it with: skep get invocation ${answer.id}, its answer with: skep get result ${answer.id}`))
   return exitCodes.ok
 }
 

@@ -1,4 +1,10 @@
-/** `skep invocations` and `skep get invocation`. */
+/** `skep invocations`, `skep get invocation` and `skep get result`. */
+import { createWriteStream } from 'node:fs'
+import { pipeline } from 'node:stream/promises'
+import { PlatformError } from '#contract/errors.ts'
+import { errorOf, readBytes, readText } from '../api-client.ts'
+import { exitCodes } from '../exit-codes.ts'
+import { resultOf } from './invoke.ts'
 import type { InvocationView, RecordsAnswer } from '../api-types.ts'
 import type { Context } from '../context.ts'
 import { duration, parseSince, parseWhole, table, when } from '../format.ts'
@@ -25,4 +31,27 @@ export async function invocations(context: Context, name: string | undefined): P
 export async function getInvocation(context: Context, id: string): Promise<void> {
   const record = await (await context.client()).json<InvocationView>('GET', `/v1/invocations/${encodeURIComponent(id)}`)
   context.result(record, () => JSON.stringify(record, null, 2))
+}
+
+/** The answer as it is, into the output or a file. @returns exit code `later` while there is none yet. */
+export async function getResult(context: Context, id: string): Promise<number> {
+  const response = await (await context.client()).send(`/v1/invocations/${encodeURIComponent(id)}/result`, {})
+  if (response.headers['x-skep-error'] !== undefined) throw errorOf(response, await readText(response))
+  if (response.headers['x-skep-state'] === 'queued') {
+    context.result(JSON.parse(await readText(response)), () => '')
+    context.note(`${id} waits or runs still; ask again later.`)
+    return exitCodes.later
+  }
+  const path = context.options['output'] as string | undefined
+  try {
+    if (context.json) {
+      const type = String(response.headers['content-type'] ?? '')
+      context.result({ id, status: response.statusCode, ...resultOf(await readBytes(response), type) }, () => '')
+    } else {
+      await pipeline(response, path === undefined ? process.stdout : createWriteStream(path), { end: path !== undefined })
+    }
+  } catch (cause) {
+    throw new PlatformError('SERVER_UNREACHABLE', 'The answer broke off before its end. What came of it is not all; ask again.', { cause })
+  }
+  return response.statusCode! >= 500 ? exitCodes.functionFailed : exitCodes.ok
 }

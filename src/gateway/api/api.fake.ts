@@ -13,7 +13,7 @@ import { SecretStore } from '#registry/secrets.ts'
 import { Authenticator } from '../authentication.ts'
 import { createApi } from './main.ts'
 import type { Api } from './main.ts'
-import type { ApiServices, DeadInvocation, QueuedInvocation, RecordListQuery } from './services.ts'
+import type { ApiServices, DeadInvocation, InvocationResult, QueuedInvocation, RecordListQuery } from './services.ts'
 
 export interface Answer {
   readonly status: number
@@ -32,6 +32,7 @@ export interface ApiGround {
   readonly lines: LogLine[]
   readonly queued: QueuedInvocation[]
   readonly dead: DeadInvocation[]
+  readonly results: (InvocationResult & { readonly namespace: string; readonly id: string })[]
   readonly queries: RecordListQuery[]
   /** Wakes followers of logs. */
   readonly print: (line: LogLine) => void
@@ -53,6 +54,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   const lines: LogLine[] = []
   const queued: QueuedInvocation[] = []
   const dead: DeadInvocation[] = []
+  const results: (InvocationResult & { readonly namespace: string; readonly id: string })[] = []
   const queries: RecordListQuery[] = []
   const internalErrors: unknown[] = []
   const followers = new Set<(line: LogLine) => void>()
@@ -88,6 +90,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
     },
     queue: {
       find: async (namespace, id) => queued.find((item) => item.namespace === namespace && item.id === id),
+      result: async (namespace, id) => results.find((result) => result.namespace === namespace && result.id === id),
       depth: async () => ({ waiting: queued.length, claimed: 0, dead: dead.length }),
       dead: async (namespace, { limit }) => dead.filter((item) => item.namespace === namespace).slice(0, limit),
       redrive: async (namespace, ids) => dead.filter((item) => item.namespace === namespace && ids.includes(item.id)).length,
@@ -110,7 +113,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
-    url, api, services, adminKey, records, lines, queued, dead, queries, internalErrors,
+    url, api, services, adminKey, records, lines, queued, dead, results, queries, internalErrors,
     followers: () => followers.size,
     print(line) {
       for (const wake of [...followers]) {

@@ -2,6 +2,8 @@
  * What the control API asks of the rest of the platform, and no more. Others implement these; local/ puts them together.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Readable } from 'node:stream'
+import type { PlatformErrorBody } from '#contract/errors.ts'
 import type { InvocationRecord, LogLine, StartKind } from '#contract/invocation-record.ts'
 import type { CodeStore } from '#registry/code-store.ts'
 import type { FunctionRegistry } from '#registry/functions.ts'
@@ -70,8 +72,20 @@ export interface DeadInvocation extends QueuedInvocation {
   readonly buriedAtMs: number
 }
 
+/** What an asynchronous invocation answered, or why it did not. */
+export interface InvocationResult {
+  readonly status: number
+  /** Raw: name, value, name, value, … names in lower case. */
+  readonly headers: readonly string[]
+  readonly error?: PlatformErrorBody
+  /** @returns undefined when there is none. @throws ENTITY_NOT_FOUND when it was removed meanwhile. */
+  body(): Promise<{ readonly bytes: number; readonly body: Buffer | Readable } | undefined>
+}
+
 export interface AsyncQueue {
   find(namespace: string, id: string): Promise<QueuedInvocation | undefined>
+  /** Of one that has ended, for as long as results are kept. */
+  result(namespace: string, id: string): Promise<InvocationResult | undefined>
   depth(): Promise<{ readonly waiting: number; readonly claimed: number; readonly dead: number }>
   dead(namespace: string, options: { readonly limit: number }): Promise<readonly DeadInvocation[]>
   /** Only those of the namespace. @returns how many went back. */

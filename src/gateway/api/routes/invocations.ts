@@ -3,9 +3,10 @@ import * as z from 'zod'
 import { PlatformError } from '#contract/errors.ts'
 import { functionMissing } from '#registry/functions.ts'
 import { sendLines } from '../answer.ts'
+import { sendKeptAnswer } from '../kept-answer.ts'
 import { handled, route } from '../route.ts'
 import type { Route } from '../route.ts'
-import { deadInvocation, flag, invocationId, invocationRecord, invocationView, limit, logLine, recordQuery, time } from '../schemas.ts'
+import { deadInvocation, flag, invocationId, invocationRecord, invocationView, limit, logLine, queuedInvocation, recordQuery, time } from '../schemas.ts'
 
 export const invocationRoutes: readonly Route[] = [
   route({
@@ -76,6 +77,38 @@ export const invocationRoutes: readonly Route[] = [
         )
       }
       return { status: 200, value: { ...record, state: 'ended' as const, logs: await logs.ofInvocation(record) } }
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/invocations/{id}/result',
+    summary: 'What an asynchronous invocation answered',
+    tag: 'async',
+    access: 'key',
+    namespaced: true,
+    answers: {
+      200: { description: 'What the function answered, with its own status and headers, or the error in place of it: as if the invocation had been waited for. `x-skep-state: ended` tells it from answers about the result.' },
+      202: { description: 'Not yet: it waits or runs (`x-skep-state: queued`).', schema: queuedInvocation },
+    },
+    async handle(call) {
+      const id = call.params['id']!
+      const { queue } = call.services
+      // The queue first: an item leaves it only after its result is there.
+      const queued = await queue.find(call.namespace, id)
+      if (queued !== undefined) {
+        call.response.setHeader('x-skep-state', 'queued')
+        return { status: 202, value: queued }
+      }
+      const result = await queue.result(call.namespace, id)
+      if (result === undefined) {
+        throw new PlatformError(
+          'INVOCATION_NOT_FOUND',
+          `There is no result of ${id} in namespace ${call.namespace}: it was not an asynchronous invocation, it was accepted more than 24 h ago, or it is of another namespace.`,
+          { details: { id } },
+        )
+      }
+      await sendKeptAnswer(call.response, id, result)
+      return handled
     },
   }),
   route({
