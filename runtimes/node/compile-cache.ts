@@ -14,7 +14,7 @@ import { pathToFileURL } from 'node:url'
 import { encodeCompileCache } from '../../src/contract/compile-cache.ts'
 
 /** How long the code may wait for something at its top level, ms. What it computes is not bounded here. */
-const WAIT_MS = 3_000
+const WAIT_MS = 1_000
 
 /**
  * Ends the process: 0 when the message was sent, also one without files.

@@ -14,6 +14,7 @@
  */
 import type { InvocationRecord, StartKind } from '#contract/invocation-record.ts'
 import type { PlatformErrorBody } from '#contract/errors.ts'
+import { formatTraceparent, spanIdOf } from './trace-context.ts'
 
 /** With about 250 bytes per record a block stays under 64 KB, the most that a message of the bus or a stream may have. */
 export const BLOCK_RECORDS_MAX = 128
@@ -47,6 +48,8 @@ export interface BlockHead {
   readonly hi: number
   /** Highest attempt. */
   readonly a: number
+  /** In a namespace's index: the functions whose journals have the records (under the same number). */
+  readonly f?: readonly string[]
 }
 
 /** When the invocation ended, epoch ms: the time by which records are listed. */
@@ -58,11 +61,20 @@ export function endedAtMs(record: InvocationRecord): number {
 export function encodeRecord(record: InvocationRecord): string {
   const { parent, error } = record
   const names = `["${record.id}",${JSON.stringify(record.function)},${record.revision},"${record.origin}",${parent === undefined ? 'null' : `"${parent}"`}`
-  const start = `"${record.traceparent}",${record.attempt},${record.startedAtMs},"${record.outcome}",${record.status}`
+  const start = `${isOwnTrace(record) ? 'null' : `"${record.traceparent}"`},${record.attempt},${record.startedAtMs},"${record.outcome}",${record.status}`
   const end = `${error === undefined ? 'null' : JSON.stringify(bounded(error))},"${record.start}",${JSON.stringify(record.instance)}`
   const phases = `${record.totalUs},${record.queueUs},${record.placementUs},${record.sandboxUs},${record.initUs},${record.runUs}`
   const used = `${record.cpuUs},${record.memoryPeakMb},${record.memoryLimitMb},${record.gbMs},${record.cost}`
   return `${names},${start},${end},${phases},${used},${record.bytesIn},${record.bytesOut},${record.logLines}]`
+}
+
+/** A trace that began here, unsampled, follows from the invocation's id: the common case, and a fifth of the line. */
+function isOwnTrace({ id, traceparent }: InvocationRecord): boolean {
+  return traceparent.endsWith('-00') && traceparent === ownTrace(id)
+}
+
+function ownTrace(id: string): string {
+  return formatTraceparent({ traceId: id, spanId: spanIdOf(id, 1), sampled: false })
 }
 
 /** Collects records of one journal until they are a row. */
@@ -90,12 +102,15 @@ export class BlockWriter {
     return this.#lines.length
   }
 
-  /** The row; afterwards the writer is empty again. */
-  finish(number: number): string {
-    const head: BlockHead = {
+  head(number: number): BlockHead {
+    return {
       v: 1, n: number, c: this.#lines.length, e: this.#errors, s: this.#starts, x: this.#longestUs, lo: this.#firstMs, hi: this.#lastMs, a: this.#attempt,
     }
-    const row = `[${JSON.stringify(head)},\n${this.#lines.join(',\n')}]`
+  }
+
+  /** The row; afterwards the writer is empty again. */
+  finish(number: number): string {
+    const row = `[${JSON.stringify(this.head(number))},\n${this.#lines.join(',\n')}]`
     this.clear()
     return row
   }
@@ -109,6 +124,24 @@ export class BlockWriter {
     this.#lastMs = 0
     this.#attempt = 0
   }
+}
+
+/** The row of a namespace's index for these blocks of its functions. */
+export function indexRow(blocks: readonly { readonly function: string; readonly head: BlockHead }[]): string {
+  const heads = blocks.map((block) => block.head)
+  const sum: BlockHead = {
+    v: 1,
+    n: heads[0]!.n,
+    c: heads.reduce((count, head) => count + head.c, 0),
+    e: heads.reduce((count, head) => count + head.e, 0),
+    s: [...new Set(heads.flatMap((head) => head.s))],
+    x: Math.max(...heads.map((head) => head.x)),
+    lo: Math.min(...heads.map((head) => head.lo)),
+    hi: Math.max(...heads.map((head) => head.hi)),
+    a: Math.max(...heads.map((head) => head.a)),
+    f: blocks.map((block) => block.function),
+  }
+  return `[${JSON.stringify(sum)},\n]`
 }
 
 /** @returns undefined when the row is not a block of this version. */
@@ -152,6 +185,7 @@ function decodeRecord(values: readonly unknown[], namespace: string): Invocation
     const value = values[column]
     if (value !== null && value !== undefined) record[columns[column]!] = value
   }
+  record['traceparent'] ??= ownTrace(String(values[0]))
   return record as unknown as InvocationRecord
 }
 

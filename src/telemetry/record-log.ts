@@ -1,9 +1,10 @@
 /**
  * The records of all invocations that ended: taken in for next to nothing, written in blocks, found again.
  *
- * `add` encodes the record into a block of at most 128, which is appended when it is full or 50 ms old. Each record goes
- * to two journals, `records/<namespace>` and `records/<namespace>/<function>`: listing one quiet function then never reads
- * the records of a busy one, for one more string per block. The text is encoded once.
+ * `add` encodes the record into a block of at most 128 of its function, which is appended to `records/<namespace>/<function>`
+ * when it is full or 50 ms old. `records/<namespace>` is an index: for each round of blocks one row that says what is inside
+ * and which functions have it (record-blocks.ts reads the two together). So listing one quiet function never reads the
+ * records of a busy one, and every record is written once.
  *
  * Records are listed by the time at which they were written, newest first: that is the order in which invocations ended,
  * up to the few ms of a batch. It is the only order that is stable while long invocations still end.
@@ -24,7 +25,8 @@ import { acceptedAtMs } from '#contract/ids.ts'
 import type { InvocationRecord, StartKind } from '#contract/invocation-record.ts'
 import { JournalRetention } from './journal-retention.ts'
 import type { JournalStore, RetentionConfig } from './journal-retention.ts'
-import { BLOCK_RECORDS_MAX, BlockWriter, decodeBlock, decodeHead, decodeMatching, encodeRecord, endedAtMs } from './record-codec.ts'
+import { functionJournal, namespaceJournal, RecordBlocks } from './record-blocks.ts'
+import { BLOCK_RECORDS_MAX, BlockWriter, encodeRecord, endedAtMs, indexRow } from './record-codec.ts'
 import type { BlockHead } from './record-codec.ts'
 import { formatCursor, parseCursor } from './record-cursor.ts'
 import type { RecordCursor } from './record-cursor.ts'
@@ -102,19 +104,22 @@ export class RecordLog {
    */
   add(record: InvocationRecord): void {
     let open = this.#open.get(record.namespace)
-    if (open === undefined) this.#open.set(record.namespace, (open = { all: new BlockWriter(), functions: new Map() }))
+    if (open === undefined) this.#open.set(record.namespace, (open = { count: 0, functions: new Map() }))
     let own = open.functions.get(record.function)
     if (own === undefined) open.functions.set(record.function, (own = new BlockWriter()))
-    const line = encodeRecord(record)
-    open.all.add(record, line)
-    own.add(record, line)
-    if (open.all.count >= BLOCK_RECORDS_MAX) this.#write(record.namespace, open)
+    own.add(record, encodeRecord(record))
+    if (++open.count >= BLOCK_RECORDS_MAX) this.#write(record.namespace, open)
     else if (this.#timer === undefined) {
       this.#timer = this.#clock.after(this.#config.batchMs, () => {
         this.#timer = undefined
         this.#writeAll()
       })
     }
+  }
+
+  /** Appends what waits, so that the store's next flush makes it durable. */
+  writeWaiting(): void {
+    this.#writeAll()
   }
 
   /** Records lost since the start because the store refused them. */
@@ -125,15 +130,19 @@ export class RecordLog {
   /** The last attempt of this invocation that ended. @param id 32 hex digits. */
   async get(namespace: string, id: string): Promise<InvocationRecord | undefined> {
     this.#writeAll()
+    const sinceMs = acceptedAtMs(id) - LATE_MS
+    const blocks = new RecordBlocks({ store: this.#store, namespace, order: 'oldest-first', fromMs: sinceMs })
     let found: InvocationRecord | undefined
     let scanned = 0
     // It ended after it was accepted, mostly within a few blocks. A clock set back may hide it a little before.
-    for await (const { row } of this.#store.read(namespaceJournal(namespace), { fromMs: acceptedAtMs(id) - LATE_MS, order: 'oldest-first' })) {
+    for await (const { head, atMs } of blocks.heads()) {
       if (++scanned > this.#config.scanBlocksMax) break
       if (scanned % BLOCKS_PER_TURN === 0) await nextTurn()
-      // Once an attempt is found, only blocks that hold later attempts can matter.
-      if (found !== undefined && (decodeHead(row)?.a ?? 0) <= found.attempt) continue
-      for (const record of decodeMatching(row, namespace, id)) if (record.id === id && record.attempt >= (found?.attempt ?? 0)) found = record
+      if (head.hi < sinceMs) continue
+      for (const record of await blocks.matching(head, atMs, id)) {
+        // A dead one that was sent again begins with attempt 1 anew: the later start decides, not the number.
+        if (record.id === id && record.startedAtMs >= (found?.startedAtMs ?? 0)) found = record
+      }
       if (found !== undefined && (found.outcome === 'ok' || found.origin !== 'async')) break
     }
     return found
@@ -143,20 +152,19 @@ export class RecordLog {
   async list(query: RecordQuery): Promise<RecordPage> {
     const cursor = query.cursor === undefined ? undefined : parseCursor(query.cursor)
     this.#writeAll()
-    const journal = query.function === undefined ? namespaceJournal(query.namespace) : functionJournal(query.namespace, query.function)
+    const { namespace } = query
+    const blocks = new RecordBlocks({ store: this.#store, namespace, ...(query.function !== undefined && { function: query.function }), order: 'newest-first', ...window(query, cursor) })
     const limit = Math.min(1000, Math.max(1, query.limit))
     const wanted = matcher(query)
     const records: InvocationRecord[] = []
     let scanned = 0
-    for await (const { atMs, row } of this.#store.read(journal, { order: 'newest-first', ...window(query, cursor) })) {
-      const head = decodeHead(row)
-      if (head === undefined) continue
+    for await (const { head, atMs } of blocks.heads()) {
       const place = cursor === undefined ? 'after' : compare(cursor, atMs, head.n)
       if (place === 'before') continue
       if (++scanned > this.#config.scanBlocksMax) return { records, cursor: formatCursor({ atMs, number: head.n, seen: place === 'at' ? cursor!.seen : 0 }) }
       if (scanned % BLOCKS_PER_TURN === 0) await nextTurn()
       if (!mayMatch(head, query)) continue
-      const block = decodeBlock(row, query.namespace)
+      const block = await blocks.records(head, atMs)
       for (let seen = place === 'at' ? cursor!.seen : 0; seen < block.length; seen++) {
         const record = block[block.length - 1 - seen]!
         if (!wanted(record)) continue
@@ -181,24 +189,23 @@ export class RecordLog {
   }
 
   #writeAll(): void {
-    for (const [namespace, open] of this.#open) if (open.all.count > 0) this.#write(namespace, open)
+    for (const [namespace, open] of this.#open) if (open.count > 0) this.#write(namespace, open)
   }
 
-  /** Appends what is open of a namespace: to its own journal, and to those of its functions. */
+  /** Appends what is open of a namespace: the blocks of its functions, then the row of the index. */
   #write(namespace: string, open: OpenBlocks): void {
     const atMs = this.#clock.epochMs()
-    const { count } = open.all
-    const all = open.all.finish(++this.#blockNumber)
+    const number = ++this.#blockNumber
+    const { count } = open
+    open.count = 0
+    const written: { function: string; head: BlockHead }[] = []
     try {
-      this.#append(namespaceJournal(namespace), atMs, all)
       for (const [name, own] of open.functions) {
         if (own.count === 0) continue
-        // A block of one function is the same in both journals.
-        let row = all
-        if (own.count === count) own.clear()
-        else row = own.finish(this.#blockNumber)
-        this.#append(functionJournal(namespace, name), atMs, row)
+        written.push({ function: name, head: own.head(number) })
+        this.#append(functionJournal(namespace, name), atMs, own.finish(number))
       }
+      this.#append(namespaceJournal(namespace), atMs, indexRow(written))
     } catch (error) {
       this.#dropped += count
       for (const own of open.functions.values()) own.clear()
@@ -213,16 +220,8 @@ export class RecordLog {
 }
 
 interface OpenBlocks {
-  readonly all: BlockWriter
+  count: number
   readonly functions: Map<string, BlockWriter>
-}
-
-function namespaceJournal(namespace: string): string {
-  return `records/${namespace}`
-}
-
-function functionJournal(namespace: string, name: string): string {
-  return `records/${namespace}/${name}`
 }
 
 function window(query: RecordQuery, cursor: RecordCursor | undefined): { readonly fromMs?: number; readonly untilMs?: number } {
