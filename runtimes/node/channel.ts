@@ -78,8 +78,15 @@ export class Channel {
     this.#collect(encodeFrame(type, flags, stream, payload))
   }
 
-  sendHead(type: typeof FrameType.open | typeof FrameType.head, flags: number, stream: number, head: string, body: Uint8Array | string | undefined): void {
-    this.#collect(encodeHeadFrame(type, flags, stream, head, body))
+  sendHead(
+    type: typeof FrameType.open | typeof FrameType.head,
+    flags: number,
+    stream: number,
+    head: string,
+    body: Uint8Array | string | undefined,
+    usage?: { readonly cpuUs: number; readonly peakKb: number },
+  ): void {
+    this.#collect(encodeHeadFrame(type, flags, stream, head, body, usage))
   }
 
   /** Writes what was collected, now. */

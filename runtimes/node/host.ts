@@ -14,7 +14,7 @@
  *       has turned, so the code does not compute.
  *   H3. After `stop`, the process ends with 0 as soon as no invocation and no late work is left.
  */
-import { FrameFlag, FRAMES_VERSION, FrameType, parseJson, splitHead, type AnswerHead, type HelloFrame, type InitedFrame, type InitFrame, type OpenHead } from '../../src/contract/frames.ts'
+import { FrameFlag, FRAMES_VERSION, FrameType, USAGE_BYTES, parseJson, splitHead, type AnswerHead, type HelloFrame, type InitedFrame, type InitFrame, type OpenHead } from '../../src/contract/frames.ts'
 import { PlatformError } from '../../src/contract/errors.ts'
 import type { Call } from './calls.ts'
 import { Channel } from './channel.ts'
@@ -85,11 +85,19 @@ export class Host implements InvocationOwner {
     this.#instance = instance
   }
 
-  beforeEnd(invocation: Invocation): void {
+  usageOf(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number } {
     this.#sample()
-    const payload = Buffer.allocUnsafe(8)
-    payload.writeUInt32LE(Math.min(0xffffffff, Math.max(0, Math.round(this.#cpuVirtualUs - invocation.cpuMark))), 0)
-    payload.writeUInt32LE(Math.min(0xffffffff, this.#peakKb), 4)
+    return {
+      cpuUs: Math.min(0xffffffff, Math.max(0, Math.round(this.#cpuVirtualUs - invocation.cpuMark))),
+      peakKb: Math.min(0xffffffff, this.#peakKb),
+    }
+  }
+
+  beforeEnd(invocation: Invocation): void {
+    const { cpuUs, peakKb } = this.usageOf(invocation)
+    const payload = Buffer.allocUnsafe(USAGE_BYTES)
+    payload.writeUInt32LE(cpuUs, 0)
+    payload.writeUInt32LE(peakKb, 4)
     this.channel.send(FrameType.usage, 0, invocation.stream, payload)
   }
 

@@ -26,7 +26,9 @@ const PLAIN_TEXT_HEAD = `{"s":200,"h":${JSON.stringify(PLAIN_TEXT_HEADERS)}}`
 /** What an invocation asks of the runtime that holds it. */
 export interface InvocationOwner {
   readonly channel: Channel
-  /** About to send the last frame. */
+  /** What it used until now. */
+  usageOf(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number }
+  /** About to send the last frame, which cannot carry the usage itself. */
   beforeEnd(invocation: Invocation): void
   /** It has ended; the stream may be forgotten. */
   afterEnd(invocation: Invocation): void
@@ -103,8 +105,7 @@ export class Invocation {
     }
     const head = this.#headOrFail(status, this.head.m === 'HEAD' && body !== undefined ? withLength(headers, bytes) : headers)
     if (head === undefined) return
-    this.#owner.beforeEnd(this)
-    this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, head, hasBody ? body : undefined)
+    this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, head, hasBody ? body : undefined, this.#owner.usageOf(this))
     this.#end()
   }
 
@@ -112,8 +113,7 @@ export class Invocation {
   answerText(text: string): void {
     if (this.#state !== 'open') return
     if (this.head.m === 'HEAD' || text.length > INLINE_BYTES_MAX / 3) return this.answer(200, PLAIN_TEXT_HEADERS, text)
-    this.#owner.beforeEnd(this)
-    this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, PLAIN_TEXT_HEAD, text)
+    this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, PLAIN_TEXT_HEAD, text, this.#owner.usageOf(this))
     this.#end()
   }
 

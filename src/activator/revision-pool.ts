@@ -197,6 +197,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   // What its instances tell (InstanceOwner).
 
   changed(instance: Instance): void {
+    if (instance.state.phase !== 'ready') this.#forget(instance)
     if (this.#queue.length > 0) this.#pump()
     if (this.#state === 'retired' && instance.proxy.load.inFlight === 0 && this.#queue.length === 0) this.retire('its revision gets no more traffic')
   }

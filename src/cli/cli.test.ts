@@ -81,6 +81,8 @@ describe('skep', () => {
       [['traffic', 'f', 'half'], /REVISION=PERCENT/],
       [['logs', 'f', '--since', 'yesterday-ish'], /is no time/],
       [['list', '--url', 'nonsense'], /is not the URL/],
+      [['up', '--port', '0', '--stem-cells', 'some'], /--stem-cells is "some"/],
+      [['up', '--port', '0', '--callback-host', 'http://x/y'], /--callback-host is "http:\/\/x\/y"/],
       [['completions', 'tcsh'], /bash, zsh and fish/],
     ] as const) {
       const { code, stderr } = await skep(args, { env })

@@ -96,6 +96,17 @@ describe('a platform', () => {
     assert.deepEqual([line['text'], line['invocation']], ['before', value['id']])
   })
 
+  test('an asynchronous invocation says where its answer will be, and there it is', async () => {
+    await skep(['deploy', '-', '--name', 'later'], 'export const main = async ({ ms }: { ms: number }) => { await new Promise((resolve) => setTimeout(resolve, ms)); return { ms } }')
+    const { value: accepted } = await skep(['invoke', 'later', '--async', '--data', '{"ms":1500}'])
+    const id = String(accepted['id'])
+    assert.equal((await skep(['get', 'result', id])).code, 6)
+    let result = await skep(['get', 'result', id])
+    for (let time = 0; time < 50 && result.code === 6; time++) result = await skep(['get', 'result', id])
+    assert.deepEqual(result, { code: 0, value: { id, status: 200, result: { ms: 1500 } } })
+    assert.equal((await skep(['get', 'result', '0'.repeat(32)])).code, 3)
+  })
+
   test('bodies go as bytes, a file and standard input alike', async () => {
     await skep(['deploy', '-', '--name', 'echo'], 'export default { fetch: (request: Request) => new Response(request.body, { headers: { "content-type": request.headers.get("content-type")! } }) }')
     const bytes = Buffer.from([0xff, 0, 1, 0xfe])

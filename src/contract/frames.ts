@@ -57,9 +57,13 @@ export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 export const FrameFlag = {
   /** No more body bytes come in this direction. */
   end: 1,
+  /** On a `head` with END: its payload begins with what `usage` would say (8 bytes), for one frame less. */
+  usage: 2,
 } as const
 
 export const HEADER_BYTES = 12
+/** Of a `usage` payload. */
+export const USAGE_BYTES = 8
 /** 1 MB: sixteen times the inline bound, so that a chunk of any stream that Node or Python hands us fits. */
 export const PAYLOAD_BYTES_MAX = 1024 * 1024
 /** What travels with an invocation at most (design: control and data are split). Larger bodies are streamed. */
@@ -159,16 +163,23 @@ export function encodeHeadFrame(
   stream: number,
   head: string,
   body: Uint8Array | string | undefined,
+  usage?: { readonly cpuUs: number; readonly peakKb: number },
 ): Buffer {
   const headLength = Buffer.byteLength(head)
   const bodyLength = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
-  const length = 4 + headLength + bodyLength
+  const usageLength = usage === undefined ? 0 : USAGE_BYTES
+  const length = usageLength + 4 + headLength + bodyLength
   const frame = Buffer.allocUnsafe(HEADER_BYTES + length)
-  writeHeader(frame, length, type, flags, stream)
-  frame.writeUInt32LE(headLength, HEADER_BYTES)
-  frame.write(head, HEADER_BYTES + 4)
-  if (typeof body === 'string') frame.write(body, HEADER_BYTES + 4 + headLength)
-  else if (body !== undefined) frame.set(body, HEADER_BYTES + 4 + headLength)
+  writeHeader(frame, length, type, usage === undefined ? flags : flags | FrameFlag.usage, stream)
+  if (usage !== undefined) {
+    frame.writeUInt32LE(usage.cpuUs, HEADER_BYTES)
+    frame.writeUInt32LE(usage.peakKb, HEADER_BYTES + 4)
+  }
+  const headAt = HEADER_BYTES + usageLength
+  frame.writeUInt32LE(headLength, headAt)
+  frame.write(head, headAt + 4)
+  if (typeof body === 'string') frame.write(body, headAt + 4 + headLength)
+  else if (body !== undefined) frame.set(body, headAt + 4 + headLength)
   return frame
 }
 

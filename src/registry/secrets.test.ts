@@ -64,6 +64,26 @@ describe('SecretStore', () => {
     assert.deepEqual([await secrets.get('n', 'A'), (await secrets.get('nn', 'A'))?.name], [undefined, 'A'])
   })
 
+  test('tells who listens, when the change can be read', async (context) => {
+    const secrets = await open(await testGround(context))
+    const told: string[] = []
+    const reads: Promise<unknown>[] = []
+    const stop = secrets.onChange((namespace, name) => {
+      told.push(`${namespace}/${name}`)
+      reads.push(secrets.environment(namespace, [name]).catch((error: unknown) => withCode('INIT_FAILED')(error) && 'gone'))
+    })
+    await secrets.put('n', 'A', '1')
+    await secrets.put('n', 'A', '2')
+    await secrets.put('n', 'B', '3')
+    await secrets.delete('n', 'A')
+    await secrets.deleteAll('n')
+    await assert.rejects(secrets.delete('n', 'A'))
+    stop()
+    await secrets.put('n', 'A', '4')
+    assert.deepEqual(told, ['n/A', 'n/A', 'n/B', 'n/A', 'n/B'])
+    assert.deepEqual((await Promise.all(reads)).slice(0, 2), [{ A: '1' }, { A: '2' }])
+  })
+
   test('makes one key when two processes start at once', async (context) => {
     const ground = await testGround(context)
     const [one, other] = await Promise.all([open(ground), open(ground)])

@@ -7,6 +7,8 @@
  * Invariants:
  *   C1. Answer bytes wait here only until the runtime has given credit, and their producer is told `consumed` only when
  *       they have been sent: so at most CREDIT_BYTES wait (frames F2).
+ *   C2. Request bytes wait here until their reader takes them, which gives the runtime credit for more; a runtime that
+ *       sends beyond its credit, or after its end, has broken the protocol. So a function cannot fill this process.
  */
 import { PassThrough } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
@@ -29,6 +31,8 @@ export class CallStream implements AnswerSink {
   #credit = CREDIT_BYTES
   #waiting: WaitingChunk[] = []
   #body: PassThrough | undefined
+  /** Of the request body, received and not yet read (C2). */
+  #unreadBytes = 0
   #call: FunctionCall | undefined
 
   constructor(options: { readonly id: number; readonly send: (frame: Buffer) => void; readonly closed: () => void }) {
@@ -40,7 +44,10 @@ export class CallStream implements AnswerSink {
   /** Passes the call on. @param ended The request body is complete. */
   begin(owner: QueueProxyOwner, parent: Invocation, head: OpenHead, body: Buffer, ended: boolean): void {
     if (!ended) {
-      this.#body = new PassThrough({ highWaterMark: CREDIT_BYTES })
+      // It takes nothing ahead of its reader: a write is done when it was read.
+      this.#body = new PassThrough({ readableHighWaterMark: 0, writableHighWaterMark: CREDIT_BYTES })
+      // The invocation that reads it hears of an error itself; before there is one, nobody does.
+      this.#body.on('error', () => {})
       if (body.length > 0) this.#body.write(body)
     }
     this.#call = {
@@ -65,10 +72,15 @@ export class CallStream implements AnswerSink {
     switch (type) {
       case FrameType.data: {
         const body = this.#body
-        if (body === undefined) return
+        if (body === undefined || body.destroyed) return
+        if (body.writableEnded) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime sent more of a request body after its end.')
         if (payload.length > 0) {
-          // Credit goes back when the next reader has taken the bytes, not when they arrived here.
-          body.write(payload, () => this.#sendCredit(payload.length))
+          this.#unreadBytes += payload.length
+          if (this.#unreadBytes > CREDIT_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime sent ${this.#unreadBytes} bytes of a call with a credit of ${CREDIT_BYTES}.`)
+          body.write(payload, (error) => {
+            this.#unreadBytes -= payload.length
+            if (error == null) this.#sendCredit(payload.length)
+          })
         }
         if ((flags & FrameFlag.end) !== 0) body.end()
         return

@@ -7,6 +7,7 @@
  * Invariants:
  *   I1. `gone` is told to the owner exactly once, after the sandbox's `exited` and after every invocation on it has ended.
  *   I2. Whatever happened first is the reason that every later error names.
+ *   I3. The owner is told (`changed`) the moment it takes no more by itself, so that nothing is handed to the dying.
  */
 import type { Clock } from '#base/clock.ts'
 import type { LoopSpin } from '#base/loop-spin.ts'
@@ -27,7 +28,7 @@ export type InstanceState =
 
 /** What an instance tells the one that uses it. */
 export interface InstanceOwner {
-  /** It may have room for more. */
+  /** It may have room for more; or, no longer `ready`, it has none any more. */
   changed(instance: Instance): void
   gone(instance: Instance): void
   called(instance: Instance, call: FunctionCall): void
@@ -54,6 +55,8 @@ export class Instance implements QueueProxyOwner {
   #owner: InstanceOwner | undefined
   #revision: Revision | undefined
   #state: InstanceState = { phase: 'starting' }
+  /** Why it was ended, if it was. */
+  #endReason: string | undefined
   #hungInvocation: Invocation | undefined
   times: StartTimes = { kind: 'cold', sandboxUs: 0, initUs: 0 }
   /** Since when nothing runs on it, monotonic µs, for keep-alive; meaningful while `load.inFlight` is 0. */
@@ -100,7 +103,9 @@ export class Instance implements QueueProxyOwner {
 
   /** Ends it when its invocations have ended; takes no more from now on. */
   stop(reason: string): void {
-    if (this.#state.phase !== 'ready') return this.kill(reason)
+    if (this.#state.phase === 'starting') return this.kill(reason)
+    if (this.#state.phase !== 'ready') return
+    this.#endReason = reason
     this.#state = { phase: 'stopping', reason }
     this.proxy.stop()
     const graceMs = this.proxy.load.inFlight === 0 ? STOP_GRACE_MS : STOP_GRACE_MS + this.revision.config.timeoutMs
@@ -111,7 +116,8 @@ export class Instance implements QueueProxyOwner {
   /** Ends it now. */
   kill(reason: string): void {
     if (this.#state.phase === 'gone') return
-    if (this.#state.phase !== 'stopping') this.#state = { phase: 'stopping', reason }
+    this.#endReason ??= reason
+    this.#takeNoMore(reason)
     void this.sandbox.destroy(reason)
   }
 
@@ -136,6 +142,7 @@ export class Instance implements QueueProxyOwner {
     // A closed channel is the usual first sign of a death whose cause `exited` knows a moment later. A broken protocol,
     // or a runtime that closed its channel and lives on, has to be ended.
     if (error !== undefined) return this.kill(error.message)
+    this.#takeNoMore('its channel was closed')
     const timer = this.#clock.after(this.#resetGraceMs ?? 250, () => this.kill('the runtime closed its channel'))
     void this.sandbox.exited.then(() => timer.cancel())
   }
@@ -145,9 +152,14 @@ export class Instance implements QueueProxyOwner {
     this.kill(`invocation ${invocation.id} did not stop at its time limit`)
   }
 
+  #takeNoMore(reason: string): void {
+    if (this.#state.phase === 'stopping') return
+    this.#state = { phase: 'stopping', reason }
+    this.#owner?.changed(this)
+  }
+
   #exited(exit: SandboxExit): void {
-    const stopping = this.#state.phase === 'stopping' ? this.#state.reason : undefined
-    const reason = stopping ?? describeExit(exit)
+    const reason = this.#endReason ?? describeExit(exit)
     this.proxy.abandon((invocation) => this.#errorAfter(exit, reason, invocation))
     this.#state = { phase: 'gone', reason }
     this.#owner?.gone(this)

@@ -30,6 +30,7 @@ import {
   PAYLOAD_BYTES_MAX,
   parseJson,
   splitHead,
+  USAGE_BYTES,
 } from '#contract/frames.ts'
 import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, LogLevelName, OpenHead } from '#contract/frames.ts'
 import type { AnswerSink, Invocation, InvocationHolder, InvocationRequest } from '#contract/invocation.ts'
@@ -93,6 +94,9 @@ interface CarriedStream {
   /** Bytes of the answer that were passed on and not yet consumed. */
   unconsumedBytes: number
 }
+
+/** A head up to this long is remembered to be compared with the next. */
+const HEAD_KEPT_BYTES_MAX = 1024
 
 const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
 
@@ -234,10 +238,7 @@ export class QueueProxy implements InvocationHolder {
       }
       case FrameType.usage: {
         const stream = this.#streams.get(id)
-        if (stream !== undefined && payload.length >= 8) {
-          stream.invocation.cpuUs = payload.readUInt32LE(0)
-          stream.invocation.memoryPeakKb = payload.readUInt32LE(4)
-        }
+        if (stream !== undefined) this.#receiveUsage(stream.invocation, payload)
         return
       }
       case FrameType.waiting: {
@@ -285,7 +286,9 @@ export class QueueProxy implements InvocationHolder {
     const { invocation } = stream
     if (stream.headSeen) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime answered an invocation twice.')
     stream.headSeen = true
-    const { head, body } = this.#splitAnswer(payload)
+    const withUsage = (flags & FrameFlag.usage) !== 0
+    if (withUsage) this.#receiveUsage(invocation, payload)
+    const { head, body } = this.#splitAnswer(payload, withUsage ? USAGE_BYTES : 0)
     const last = (flags & FrameFlag.end) !== 0
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
     invocation.status = head.s
@@ -295,16 +298,23 @@ export class QueueProxy implements InvocationHolder {
   }
 
   /** Answers of one function mostly have the same head: comparing its text is cheaper than parsing it again. */
-  #splitAnswer(payload: Buffer): { readonly head: AnswerHead; readonly body: Buffer } {
-    if (payload.length < 4) return splitHead<AnswerHead>(payload)
-    const headEnd = 4 + payload.readUInt32LE(0)
-    if (headEnd > payload.length || headEnd > 1024) return splitHead<AnswerHead>(payload)
-    const text = payload.toString('latin1', 4, headEnd)
+  #splitAnswer(payload: Buffer, offset: number): { readonly head: AnswerHead; readonly body: Buffer } {
+    const headAt = offset + 4
+    if (payload.length < headAt) throw new PlatformError('PROTOCOL_BROKEN', `The runtime sent a head frame of ${payload.length} bytes.`)
+    const headEnd = headAt + payload.readUInt32LE(offset)
+    if (headEnd > payload.length || headEnd > HEAD_KEPT_BYTES_MAX) return splitHead<AnswerHead>(offset === 0 ? payload : payload.subarray(offset))
+    const text = payload.toString('latin1', headAt, headEnd)
     if (text !== this.#lastHeadText || this.#lastHead === undefined) {
-      this.#lastHead = splitHead<AnswerHead>(payload).head
+      this.#lastHead = parseJson<AnswerHead>(payload.toString('utf8', headAt, headEnd))
       this.#lastHeadText = text
     }
     return { head: this.#lastHead, body: payload.subarray(headEnd) }
+  }
+
+  #receiveUsage(invocation: Invocation, payload: Buffer): void {
+    if (payload.length < USAGE_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime reported usage in ${payload.length} bytes.`)
+    invocation.cpuUs = payload.readUInt32LE(0)
+    invocation.memoryPeakKb = payload.readUInt32LE(4)
   }
 
   #receiveData(stream: CarriedStream, flags: number, payload: Buffer): void {
@@ -421,6 +431,7 @@ export class QueueProxy implements InvocationHolder {
   #receiveCall(type: number, flags: number, id: number, payload: Buffer): void {
     if (type === FrameType.open) {
       const { head, body } = splitHead<OpenHead>(payload)
+      if (this.#calls.has(id)) throw new PlatformError('PROTOCOL_BROKEN', `The runtime opened stream ${id} twice.`)
       const parent = this.#streams.get(head.c ?? 0)?.invocation
       const call = new CallStream({
         id,
@@ -428,7 +439,7 @@ export class QueueProxy implements InvocationHolder {
         closed: () => this.#calls.delete(id),
       })
       this.#calls.set(id, call)
-      if (parent === undefined || head.f === undefined) {
+      if (parent?.state !== 'running' || head.f === undefined) {
         return call.fail(new PlatformError('CANCELLED', 'A call between functions needs a running invocation that makes it.'))
       }
       const ended = (flags & FrameFlag.end) !== 0

@@ -15,7 +15,7 @@ import {
   encodeHeadFrame,
   FrameDecoder,
   FrameFlag,
-  FrameType,
+  FrameType, USAGE_BYTES,
   type AnswerHead,
   type HelloFrame,
   type InitedFrame,
@@ -152,9 +152,14 @@ export class RuntimePeer {
         throw frame.payload.length === 0 ? new PlatformError('CANCELLED', 'confirmed') : PlatformError.fromBody(JSON.parse(frame.payload.toString()) as PlatformErrorBody)
       }
       if (frame.type === FrameType.head) {
-        const length = frame.payload.readUInt32LE(0)
-        head = JSON.parse(frame.payload.toString('utf8', 4, 4 + length)) as AnswerHead
-        chunks.push(frame.payload.subarray(4 + length))
+        let { payload } = frame
+        if ((frame.flags & FrameFlag.usage) !== 0) {
+          usage = { cpuUs: payload.readUInt32LE(0), memoryKb: payload.readUInt32LE(4) }
+          payload = payload.subarray(USAGE_BYTES)
+        }
+        const length = payload.readUInt32LE(0)
+        head = JSON.parse(payload.toString('utf8', 4, 4 + length)) as AnswerHead
+        chunks.push(payload.subarray(4 + length))
       }
       if (frame.type === FrameType.data && frame.payload.length > 0) {
         chunks.push(frame.payload)
