@@ -93,6 +93,8 @@ export interface AsyncQueueOptions {
     readonly ended: (invocation: Invocation) => void
   }) => void
   readonly callBack: (target: string, result: AsyncResult) => Promise<void>
+  /** Appends to the store what else must be durable when an item leaves the queue. */
+  readonly beforeComplete?: () => void
   readonly warn: (message: string, error: unknown) => void
 }
 
@@ -325,6 +327,8 @@ export class AsyncQueue {
       const ids = items.map((item) => item.id)
       this.#completed = []
       try {
+        // The invocation's record too: what has ended is known as ended after a crash.
+        this.#options.beforeComplete?.()
         await this.#options.store.flush()
         await this.#options.store.complete(ASYNC_QUEUE, ids)
         for (const { blob } of items) if (blob !== undefined) void this.#deleteBlob(blob)

@@ -171,6 +171,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     resolve,
     run: (run) => void invoker.begin({ ...run, origin: 'async' }),
     callBack: callBackTo({ accept: (accept) => asyncQueue.accept(accept) }),
+    beforeComplete: () => telemetry.records.writeWaiting(),
     warn,
   })
   function resolve(namespace: string, name: string): ReturnType<FunctionRegistry['resolve']> {

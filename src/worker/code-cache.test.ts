@@ -1,164 +1,161 @@
 /**
- * Goal: code is unpacked once and relied on only while it can be; what nobody needs goes.
+ * Goal: a revision's code is unpacked once, is whole whenever it is there, and appears in a sandbox as it was packed.
  *
- * Method: real directories, with leftovers made by hand; a stub that unpacks and counts.
+ * Method: real directories; an unpacking that the test holds up, lets fail, and counts.
  */
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readlinkSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
-import type { TestContext } from 'node:test'
-import { testRevision } from '#contract/invocation.fake.ts'
-import { CodeCache, codeMaker, linkTree } from './code-cache.ts'
+import { afterEach, describe, test } from 'node:test'
+import { PlatformError } from '#contract/errors.ts'
+import { testRevision, turns } from '#contract/invocation.fake.ts'
+import { CodeCache, linkTree } from './code-cache.ts'
 
-const A = 'a'.repeat(64)
-const B = 'b'.repeat(64)
-const a = testRevision({}, { code: A })
+const directories: string[] = []
 
-interface Ground {
-  readonly directory: string
-  readonly unpacked: string[]
-  readonly open: (madeBy?: string | undefined) => CodeCache
+function directory(): string {
+  const made = mkdtempSync(join(tmpdir(), 'skep-code-'))
+  directories.push(made)
+  return made
 }
 
-function ground(context: TestContext): Ground {
-  const directory = mkdtempSync(join(tmpdir(), 'skep-code-'))
-  context.after(() => rmSync(directory, { recursive: true, force: true }))
+afterEach(() => {
+  for (const made of directories.splice(0)) rmSync(made, { recursive: true, force: true })
+})
+
+const revision = testRevision({}, { code: 'a'.repeat(64) })
+const other = testRevision({}, { code: 'b'.repeat(64), number: 2 })
+
+/** Unpacks as the platform does: beside the place, and then by a rename. */
+function ground(root = directory()): { cache: CodeCache; root: string; unpacked: string[]; hold: PromiseWithResolvers<void>[]; holds: { on: boolean }; fails: { with: PlatformError | undefined } } {
   const unpacked: string[] = []
-  return {
-    directory,
-    unpacked,
-    open: (madeBy) =>
-      new CodeCache({
-        directory,
-        madeBy,
-        async unpack(digest, target) {
-          unpacked.push(digest)
-          await new Promise((resolve) => setImmediate(resolve))
-          mkdirSync(target)
-          writeFileSync(join(target, 'index.js'), digest)
-        },
-      }),
-  }
+  const hold: PromiseWithResolvers<void>[] = []
+  const holds = { on: false }
+  const fails: { with: PlatformError | undefined } = { with: undefined }
+  const cache = new CodeCache({
+    directory: root,
+    async unpack(digest, target) {
+      unpacked.push(digest)
+      if (fails.with !== undefined) throw fails.with
+      await mkdir(`${target}.part`)
+      await writeFile(join(`${target}.part`, 'index.js'), digest)
+      if (holds.on) {
+        hold.push(Promise.withResolvers())
+        await hold.at(-1)!.promise
+      }
+      await rename(`${target}.part`, target)
+    },
+  })
+  return { cache, root, unpacked, hold, holds, fails }
 }
 
-function names(directory: string): string[] {
-  return readdirSync(directory).sort()
-}
-
-describe('the code cache', () => {
-  test('unpacks once, also for many at once, and not again after a restart (K2)', async (context) => {
-    const { directory, unpacked, open } = ground(context)
-    const code = open('boot 1')
-    await code.prepare(new Set())
-    assert.equal(code.known(a), undefined)
-    const found = await Promise.all([code.directoryOf(a), code.directoryOf(a), code.directoryOf(a)])
-    assert.deepEqual([unpacked, new Set(found), code.known(a)], [[A], new Set([join(directory, A)]), join(directory, A)])
-    const again = open('boot 1')
-    await again.prepare(new Set([A]))
-    assert.equal(readFileSync(join(await again.directoryOf(a), 'index.js'), 'utf8'), A)
-    assert.deepEqual(unpacked, [A])
+describe('CodeCache', () => {
+  test('unpacks a revision once for all who ask at the same time (K2)', async () => {
+    const { cache, root, unpacked } = ground()
+    const asked = await Promise.all([cache.directoryOf(revision), cache.directoryOf(revision), cache.directoryOf(testRevision({}, { code: revision.code, number: 7 }))])
+    assert.deepEqual(new Set(asked), new Set([join(root, revision.code)]))
+    assert.deepEqual(unpacked, [revision.code])
+    await cache.directoryOf(other)
+    await cache.directoryOf(revision)
+    assert.deepEqual(unpacked, [revision.code, other.code])
   })
 
-  test('at start removes what was left half done and what nothing routed uses', async (context) => {
-    const { directory, open } = ground(context)
-    const first = open('boot 1')
-    await first.prepare(new Set())
-    await first.directoryOf(a)
-    await first.directoryOf(testRevision({}, { code: B }))
-    for (const leftover of ['.unpacking-abc-1', '.compiled-x', '.gone-1-2']) mkdirSync(join(directory, leftover, 'deep'), { recursive: true })
-    const { removal } = await open('boot 1').prepare(new Set([B]))
-    assert.ok(!existsSync(join(directory, A)), 'it is out of the way before the removal is done')
-    await removal
-    assert.deepEqual(names(directory), ['.made-by', B])
+  test('knows a directory only when all of it is there (K1)', async () => {
+    const { cache, root, hold, holds } = ground()
+    holds.on = true
+    const asked = cache.directoryOf(revision)
+    while (hold.length === 0) await turns(1)
+    assert.deepEqual([cache.known(revision), existsSync(join(root, revision.code))], [undefined, false])
+    hold[0]!.resolve()
+    const place = await asked
+    assert.equal(cache.known(revision), place)
+    assert.equal(readFileSync(join(place, 'index.js'), 'utf8'), revision.code)
   })
 
-  test('trusts nothing of another boot, or of one that is not known (K3)', async (context) => {
-    const { directory, unpacked, open } = ground(context)
-    for (const madeBy of ['boot 1', 'boot 2', undefined, undefined, 'boot 2']) {
-      const code = open(madeBy)
-      await (await code.prepare(new Set([A]))).removal
-      assert.ok(!existsSync(join(directory, A)), String(madeBy))
-      await code.directoryOf(a)
+  test('finds what an earlier process has unpacked (K1)', async () => {
+    const before = ground()
+    await before.cache.directoryOf(revision)
+    const after = ground(before.root)
+    assert.equal(await after.cache.directoryOf(revision), join(before.root, revision.code))
+    assert.deepEqual(after.unpacked, [])
+  })
+
+  test('tells all who wait of a failure, and tries again when asked again (K2)', async () => {
+    const { cache, unpacked, fails } = ground()
+    fails.with = new PlatformError('STORE_FULL', 'no room')
+    const asked = await Promise.allSettled([cache.directoryOf(revision), cache.directoryOf(revision)])
+    assert.deepEqual(asked.map((one) => one.status === 'rejected' && one.reason), [fails.with, fails.with])
+    assert.deepEqual([cache.known(revision), unpacked.length], [undefined, 1])
+    fails.with = undefined
+    await cache.directoryOf(revision)
+    assert.equal(unpacked.length, 2)
+  })
+
+  test('forgets code that no revision needs any more, and unpacks it again if one does', async () => {
+    const { cache, root, unpacked } = ground()
+    await cache.directoryOf(revision)
+    await cache.forget(revision.code)
+    assert.deepEqual([cache.known(revision), existsSync(join(root, revision.code))], [undefined, false])
+    await cache.directoryOf(revision)
+    assert.equal(unpacked.length, 2)
+    await cache.forget('never there')
+  })
+})
+
+describe('linkTree', () => {
+  test('makes the same files appear: links to the same bytes, with their permissions, directories and symbolic links', () => {
+    const [from, to] = [directory(), directory()]
+    writeFileSync(join(from, 'run.sh'), '#!/bin/sh\n', { mode: 0o755 })
+    writeFileSync(join(from, 'data'), 'text', { mode: 0o644 })
+    writeFileSync(join(from, 'ünï cödé'), '')
+    mkdirSync(join(from, 'deep/empty'), { recursive: true })
+    writeFileSync(join(from, 'deep/file'), 'below')
+    symlinkSync('../run.sh', join(from, 'deep/link'))
+    symlinkSync('nowhere', join(from, 'dangling'))
+    symlinkSync('deep', join(from, 'linked-directory'))
+    linkTree(from, to)
+    for (const path of ['run.sh', 'data', 'ünï cödé', 'deep/file']) {
+      assert.equal(statSync(join(to, path)).ino, statSync(join(from, path)).ino, `${path} is the same file`)
     }
-    assert.equal(unpacked.length, 5)
+    assert.equal(statSync(join(to, 'run.sh')).mode & 0o777, 0o755)
+    assert.equal(statSync(join(to, 'data')).mode & 0o777, 0o644)
+    assert.equal(statSync(join(to, 'deep/empty')).isDirectory(), true)
+    assert.deepEqual(['deep/link', 'dangling', 'linked-directory'].map((path) => readlinkSync(join(to, path))), ['../run.sh', 'nowhere', 'deep'])
+    assert.equal(readFileSync(join(to, 'deep/link'), 'utf8'), '#!/bin/sh\n')
   })
 
-  test('knows this boot and this Node', { skip: process.platform === 'linux' ? false : 'Linux only' }, async () => {
-    assert.match((await codeMaker())!, /^[0-9a-f-]{36} v\d+\./)
-    assert.equal(await codeMaker(), await codeMaker())
+  const elsewhere = otherFileSystem()
+  test('copies, with permissions, where it cannot link: to another file system', { skip: elsewhere === undefined && 'no other file system here' }, () => {
+    const from = directory()
+    const to = mkdtempSync(join(elsewhere!, 'skep-code-'))
+    directories.push(to)
+    writeFileSync(join(from, 'run.sh'), 'text', { mode: 0o755 })
+    linkTree(from, to)
+    assert.equal(readFileSync(join(to, 'run.sh'), 'utf8'), 'text')
+    assert.equal(statSync(join(to, 'run.sh')).mode & 0o777, 0o755)
   })
 
-  test('forgets at once, and unpacks again for who asks again (K4)', async (context) => {
-    const { directory, unpacked, open } = ground(context)
-    const code = open('boot 1')
-    await code.prepare(new Set())
-    await code.directoryOf(a)
-    const forgotten = code.forget(A)
-    assert.deepEqual([code.known(a), existsSync(join(directory, A))], [undefined, false])
-    assert.equal(await code.directoryOf(a), join(directory, A))
-    await forgotten
-    assert.ok(existsSync(join(directory, A, 'index.js')))
-    await code.forget(B)
-    assert.deepEqual([unpacked, names(directory)], [[A, A], ['.made-by', A]])
+  test('leaves the original alone when the copy is removed', () => {
+    const [from, to] = [directory(), directory()]
+    writeFileSync(join(from, 'a'), 'kept')
+    symlinkSync(from, join(from, 'itself'))
+    linkTree(from, to)
+    rmSync(to, { recursive: true })
+    assert.equal(readFileSync(join(from, 'a'), 'utf8'), 'kept')
   })
 
-  test('what is forgotten while it is unpacked is there for who asked', async (context) => {
-    const { directory, open } = ground(context)
-    const code = open('boot 1')
-    await code.prepare(new Set())
-    const [found] = await Promise.all([code.directoryOf(a), code.forget(A)])
-    assert.ok(existsSync(join(found, 'index.js')))
-    assert.equal(code.known(a), join(directory, A))
-  })
-
-  test('takes the compiled form of code once, whole, and never over another (K1)', async (context) => {
-    const { directory, open } = ground(context)
-    const code = open('boot 1')
-    await code.prepare(new Set())
-    assert.equal(code.claimCompileCache(A), false, 'nothing is unpacked')
-    await code.directoryOf(a)
-    assert.deepEqual([code.claimCompileCache(A), code.claimCompileCache(A)], [true, false])
-    await code.addCompileCache(A, new Map([['tag/one', Buffer.from('1')], ['tag/two', Buffer.from('2')]]))
-    assert.deepEqual(names(join(directory, A, '.compile-cache/tag')), ['one', 'two'])
-    await assert.rejects(code.addCompileCache(A, new Map([['other', Buffer.from('3')]])))
-    assert.deepEqual(names(join(directory, A, '.compile-cache')), ['tag'])
-    const again = open('boot 1')
-    await again.prepare(new Set([A]))
-    await again.directoryOf(a)
-    assert.equal(again.claimCompileCache(A), false, 'it has one')
-    await again.forget(A)
-    await again.addCompileCache(A, new Map([['late', Buffer.from('4')]]))
-    await again.directoryOf(a)
-    assert.deepEqual([again.claimCompileCache(A), names(join(directory, A)), names(directory)], [true, ['index.js'], ['.made-by', A]])
-  })
-
-  test('code of which nothing could be compiled is marked, and not tried again', async (context) => {
-    const { directory, open } = ground(context)
-    const code = open('boot 1')
-    await code.prepare(new Set())
-    await code.directoryOf(a)
-    assert.equal(code.claimCompileCache(A), true)
-    await code.addCompileCache(A, new Map())
-    assert.deepEqual(names(join(directory, A, '.compile-cache')), [])
-    const again = open('boot 1')
-    await again.prepare(new Set([A]))
-    await again.directoryOf(a)
-    assert.equal(again.claimCompileCache(A), false)
+  test('says so when something is in the way', () => {
+    const [from, to] = [directory(), directory()]
+    mkdirSync(join(from, 'a'))
+    writeFileSync(join(to, 'a'), '')
+    assert.throws(() => linkTree(from, to), { code: 'EEXIST' })
+    assert.throws(() => linkTree(join(from, 'missing'), to), { code: 'ENOENT' })
   })
 })
 
-test('a tree is linked, not copied, with its directories, links and modes', (context) => {
-  const directory = mkdtempSync(join(tmpdir(), 'skep-link-'))
-  context.after(() => rmSync(directory, { recursive: true, force: true }))
-  const [from, to] = [join(directory, 'from'), join(directory, 'to')]
-  mkdirSync(join(from, 'a/b'), { recursive: true })
-  mkdirSync(to)
-  writeFileSync(join(from, 'a/b/run'), 'x', { mode: 0o755 })
-  symlinkSync('b/run', join(from, 'a/link'))
-  linkTree(from, to)
-  assert.equal(readFileSync(join(to, 'a/link'), 'utf8'), 'x')
-  assert.equal(statSync(join(to, 'a/b/run')).ino, statSync(join(from, 'a/b/run')).ino)
-  assert.equal(statSync(join(to, 'a/b/run')).mode & 0o777, 0o755)
-})
+function otherFileSystem(): string | undefined {
+  const shared = '/dev/shm'
+  return existsSync(shared) && statSync(shared).dev !== statSync(tmpdir()).dev ? shared : undefined
+}

@@ -68,6 +68,7 @@ export class StemCells {
     this.#state = 'closed'
     this.#timer?.cancel()
     for (const cell of this.#cells.splice(0)) cell.kill('the platform stops')
+    this.#settle()
   }
 
   /** Each further take puts the refill off: during a burst, the instances come first. */

@@ -8,7 +8,7 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { Agent } from 'node:http'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -98,6 +98,8 @@ export async function startTestPlatform(settings: TestPlatformSettings = {}): Pr
       await until(() => !isAlive(platform.pid), 'the platform is dead')
     },
     async [Symbol.asyncDispose]() {
+      // A test may end a platform itself, and then leave the block that would.
+      if (!existsSync(logFile)) return
       agent.destroy()
       const isStopped = await stop(platform.pid)
       await platform[Symbol.asyncDispose]()

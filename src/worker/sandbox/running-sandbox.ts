@@ -112,6 +112,8 @@ export class RunningSandbox implements Sandbox {
   #kill(): void {
     if (this.#options.group.isReal) {
       this.#options.group.kill()
+      // One that is only just starting may not have joined its group yet: then nothing in the group was there to kill.
+      killQuietly(this.pid)
       return
     }
     if (this.#options.gate === undefined) {
