@@ -8,7 +8,7 @@
  *
  * Not measured: cold page cache (reap), large code (see measure's image sizes).
  */
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { BenchContext, BenchResult } from '#cli/commands/bench.ts'
 import { median, percentile, round, tmr } from '../kit/figures.ts'
@@ -79,10 +79,13 @@ async function coldTimes(
   return times
 }
 
+/** The interpreter itself: what is first in PATH may be a script that looks for it. */
+const python = execFileSync('python3', ['-c', 'import sys; print(sys.executable)'], { encoding: 'utf8' }).trim()
+
 /** Starting the runtime with an empty program, and its end. */
 async function runtimeMs(kind: Kind): Promise<number> {
   const startMs = performance.now()
-  const child = kind === 'node' ? spawn(process.execPath, ['-e', '0']) : spawn('python3', ['-I', '-c', 'pass'])
+  const child = kind === 'node' ? spawn(process.execPath, ['-e', '0']) : spawn(python, ['-I', '-c', 'pass'])
   await once(child, 'exit')
   return performance.now() - startMs
 }

@@ -194,7 +194,7 @@ test('at any moment every limit holds (Q2, Q3, Q4)', () => {
     fc.constant({ policy: 'never-queue' as const }),
     fc.integer({ min: 1, max: 100 }).map((depth) => ({ policy: 'queue-up-to' as const, depth })),
   )
-  const past = fc.record({ computeUs: fc.integer({ min: -1, max: 10_000_000 }), runUs: fc.integer({ min: -1, max: 100_000_000 }), stemStartUs: fc.integer({ min: 1, max: 1_000_000 }) })
+  const past = fc.record({ computeUs: fc.integer({ min: -1, max: 10_000_000 }), runUs: fc.integer({ min: -1, max: 100_000_000 }), stemStartUs: fc.integer({ min: 0, max: 1_000_000 }), bootStartUs: fc.integer({ min: 0, max: 1_000_000 }) })
   const limits = fc.record({ concurrency: fc.integer({ min: 1, max: 50 }), instancesMax: fc.integer({ min: 1, max: 30 }), waitingReported: fc.boolean() })
   const moments = fc.record({ queueLength: fc.integer({ min: 0, max: 1_000 }), startingCount: fc.integer({ min: 0, max: 20 }), cores: fc.integer({ min: 1, max: 64 }), stemCells: fc.integer({ min: 0, max: 2 }) })
   fc.assert(

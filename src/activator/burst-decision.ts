@@ -290,7 +290,8 @@ function predictedNeed(
     Math.ceil(load.cores * settings.startsPerCoreMax),
   ) - startingCount
   if (cpuAllowed <= 0) return 0
-  const acceptableUs = predictedStartUs(settings, history, load.stemCells) * settings.startFactor
+  // Never 0: what is divided by it would be no number, and nothing would ever start (Q3).
+  const acceptableUs = Math.max(1, predictedStartUs(settings, history, load.stemCells) * settings.startFactor)
 
   // Nothing is known of the first invocations but how long they have taken already.
   const computeUs = isComputeKnown ? history.computeUs : Math.max(settings.computePriorUs, oldestComputingUs)

@@ -25,7 +25,7 @@ describe('functions over HTTP', () => {
     mustMatch('PUT', '/v1/functions/{name}', 201, first.json)
     assert.equal(first.json.url, `${url}/fn/default/hello`)
     assert.equal(first.json.kind, 'node')
-    assert.equal(first.json.latest.config.entry, 'hello.ts')
+    assert.equal(first.json.latest.config.entry, 'hello.js')
     const again = await call('PUT', '/v1/functions/hello', { body: source('export const a = 1') })
     assert.deepEqual([again.status, again.json.created, again.json.deployed], [200, false, 1])
     const python = await call('PUT', '/v1/functions/py', { body: { source: { filename: 'main.py', text: 'def main(p): return p' }, memoryMb: 64 } })
@@ -85,10 +85,10 @@ describe('functions over HTTP', () => {
   test('keeps namespaces apart; an admin says which it means', async (context) => {
     const { call } = await apiGround(context)
     const { key } = (await call('POST', '/v1/namespaces', { body: { name: 'team', quotas: { memoryMb: 128, codeBytes: 4096 } } })).json
-    await call('PUT', '/v1/functions/f', { body: source('of default') })
+    await call('PUT', '/v1/functions/f', { body: source('"of default"') })
     assert.equal((await call('GET', '/v1/functions/f', { key })).status, 404)
     assert.equal((await call('GET', '/v1/functions/f?namespace=default', { key })).json.error.code, 'FORBIDDEN')
-    const deployed = await call('PUT', '/v1/functions/f?namespace=team', { body: { ...source('of team'), memoryMb: 100 } })
+    const deployed = await call('PUT', '/v1/functions/f?namespace=team', { body: { ...source('"of team"'), memoryMb: 100 } })
     assert.equal(deployed.json.namespace, 'team', deployed.text)
     assert.equal((await call('GET', '/v1/functions/f', { key })).status, 200)
     assert.equal((await call('GET', '/v1/functions?namespace=nowhere')).json.error.code, 'NAMESPACE_NOT_FOUND')

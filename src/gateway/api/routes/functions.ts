@@ -4,6 +4,7 @@ import { PlatformError } from '#contract/errors.ts'
 import { functionConfig } from '#contract/function-config.ts'
 import type { FunctionEntity, FunctionKind } from '#contract/function-config.ts'
 import { packFile } from '#registry/code-archive.ts'
+import { stripTypes } from '#registry/strip-types.ts'
 import { functionMissing } from '#registry/functions.ts'
 import { checkInput } from '../input.ts'
 import { nothing, route } from '../route.ts'
@@ -128,8 +129,9 @@ export const functionRoutes: readonly Route[] = [
 async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
   const { namespace, services } = call
   const name = call.params['name']!
-  const { code, source, activate, ...given } = call.body
-  const entry = given.entry ?? source!.filename
+  const { code, source: sent, activate, ...given } = call.body
+  const source = sent === undefined ? undefined : await stripTypes(sent)
+  const entry = source !== undefined && (given.entry ?? sent!.filename) === sent!.filename ? source.filename : given.entry!
   const config = checkInput(functionConfig, { ...given, kind: given.kind ?? kindOf(entry), entry }, 'body')
   const { quotas } = services.namespaces.required(namespace)
   if (config.memoryMb > quotas.memoryMb) {
