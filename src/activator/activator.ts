@@ -111,7 +111,8 @@ export class Activator {
     let pool = this.#pools.get(key)
     if (pool === undefined || pool.isRetired) {
       const { host, clock, random, config, called, logged, warn } = this.#options
-      const scaler = new FunctionScaler({ config: revision.config, nowMs: clock.monotonicUs() / 1000 })
+      // The same scaler goes on: what a retired pool handed over may still be running, and is counted there when it ends.
+      const scaler = (known ?? pool)?.scaler ?? new FunctionScaler({ config: revision.config, nowMs: clock.monotonicUs() / 1000 })
       pool = new RevisionPool({ revision, host, clock, random, config, scaler, called, logged, warn })
       this.#pools.set(key, pool)
     }

@@ -499,7 +499,7 @@ export class QueueProxy implements InvocationHolder {
     const out = this.#out
     if (out.length === 0 || this.#state !== 'open') return
     this.#out = []
-    if (this.load.computing > 0) this.#spin?.expect()
+    if (this.load.inFlight > 0) this.#spin?.expect()
     this.#channel.write(out.length === 1 ? out[0]! : Buffer.concat(out))
   }
 
