@@ -40,6 +40,8 @@ export class CollectingSink implements AnswerSink {
       return
     }
     this.#stream = new PassThrough()
+    // Whoever stores it hears of an error itself; until that one has begun to read, nobody does.
+    this.#stream.on('error', () => {})
     this.#store(this.#stream)
     if (body !== undefined) this.#stream.write(body)
   }
@@ -67,6 +69,7 @@ export class CollectingSink implements AnswerSink {
 
   #store(source: AsyncIterable<Uint8Array>): void {
     this.#stored = this.#blobs.put(this.#owner, source)
-    this.#stored.catch(() => {})
+    // What cannot be stored is let run out: a function must not wait for credit that nobody gives.
+    this.#stored.catch(() => this.#stream?.resume())
   }
 }

@@ -85,7 +85,7 @@ export class Front {
   ): void {
     const { admission } = this.#options
     const { namespace } = revision
-    if (what.async === true || request.headers['prefer'] === 'respond-async') return this.#acceptAsync(request, response, revision, what)
+    if (what.async === true || prefersAsync(request.headers['prefer'])) return this.#acceptAsync(request, response, revision, what)
     admission.admit(namespace)
     const kind = bodyKind(request)
     const begin = (body: InvocationRequest['body']): void => {
@@ -220,6 +220,13 @@ export class Front {
     }
   }
 }
+
+/** `respond-async` may come among other preferences, and with parameters (RFC 7240, 2 and 4.1). */
+function prefersAsync(prefer: string | string[] | undefined): boolean {
+  return prefer !== undefined && RESPOND_ASYNC.test(String(prefer))
+}
+
+const RESPOND_ASYNC = /(?:^|,)\s*respond-async\s*(?:[;,]|$)/i
 
 function sendText(response: ServerResponse, type: string, text: string): void {
   response.writeHead(200, { 'content-type': type, 'content-length': String(Buffer.byteLength(text)) })

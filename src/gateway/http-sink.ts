@@ -4,9 +4,11 @@
  * Invariants:
  *   H1. A body that breaks off closes the connection instead of ending the response: a client can always tell.
  *   H2. A chunk is reported consumed when it has left this process, so a slow client slows the function down, not the memory up.
+ *   H3. The length that a client is told is the length that it gets, whatever the function states: otherwise the rest of
+ *       one answer would be read as the next one on the connection, perhaps by somebody else behind a proxy.
  */
 import type { ServerResponse } from 'node:http'
-import type { PlatformError } from '#contract/errors.ts'
+import { PlatformError } from '#contract/errors.ts'
 import type { AnswerSink, Invocation } from '#contract/invocation.ts'
 import { sendError } from './api/answer.ts'
 
@@ -18,10 +20,13 @@ export function isHopByHop(name: string): boolean {
 }
 
 const SMALL_BODY_BYTES = 4096
+const LENGTH = /^\d{1,15}$/
 
 export class HttpSink implements AnswerSink {
   readonly #response: ServerResponse
   invocation: Invocation | undefined
+  /** What is left of the length that the function has stated for a stream (H3). */
+  #bytesLeft: number | undefined
 
   constructor(response: ServerResponse) {
     this.#response = response
@@ -31,14 +36,21 @@ export class HttpSink implements AnswerSink {
     const response = this.#response
     const invocation = this.invocation!
     const raw: string[] = ['x-skep-invocation-id', invocation.id, 'x-skep-start', invocation.start]
-    let hasLength = false
+    let stated = ''
     for (let index = 0; index < headers.length; index += 2) {
-      const name = headers[index]!
-      if (name === 'content-length') hasLength = true
-      else if (hopByHop.has(name)) continue
-      raw.push(name, headers[index + 1]!)
+      const name = headers[index]!.toLowerCase()
+      if (name === 'content-length') stated = headers[index + 1]!
+      else if (!hopByHop.has(name)) raw.push(name, headers[index + 1]!)
     }
-    if (last && !hasLength && status !== 204 && status !== 304) raw.push('content-length', String(body === undefined ? 0 : body.length))
+    const bytes = body === undefined ? 0 : body.length
+    const mayState = !last || status === 304 || response.req.method === 'HEAD'
+    if (mayState && LENGTH.test(stated)) {
+      raw.push('content-length', stated)
+      if (response.req.method !== 'HEAD') this.#bytesLeft = Number(stated) - bytes
+    } else if (last && status !== 204 && status !== 304) {
+      raw.push('content-length', String(bytes))
+    }
+    if (!last && this.#bytesLeft !== undefined && this.#bytesLeft < 0) return this.#breakOff()
     response.writeHead(status, raw)
     if (last) {
       // As a string, a small body leaves in one buffer with the head; latin1 keeps every byte what it is.
@@ -51,6 +63,10 @@ export class HttpSink implements AnswerSink {
 
   data(chunk: Buffer, last: boolean, consumed: () => void): void {
     if (this.#response.destroyed) return
+    if (this.#bytesLeft !== undefined) {
+      this.#bytesLeft -= chunk.length
+      if (this.#bytesLeft < 0 || (last && this.#bytesLeft > 0)) return this.#breakOff()
+    }
     if (last) this.#response.end(chunk, consumed)
     else this.#response.write(chunk, consumed)
   }
@@ -59,5 +75,11 @@ export class HttpSink implements AnswerSink {
     const response = this.#response
     if (response.headersSent) response.destroy(error)
     else sendError(response, error, { 'x-skep-invocation-id': this.invocation?.id ?? '' })
+  }
+
+  /** H3. */
+  #breakOff(): void {
+    this.invocation?.cancel(new PlatformError('ANSWER_INVALID', 'The answer has another length than its content-length header says; leave that header away, or state the length in bytes.'))
+    this.#response.destroy()
   }
 }

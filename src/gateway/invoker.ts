@@ -133,7 +133,13 @@ export class Invoker {
     const { revision, error } = invocation
     const handed = invocation.handedUs > 0
     const runUs = handed ? invocation.endedUs - invocation.handedUs : 0
-    const waitedUs = (handed ? invocation.handedUs : invocation.endedUs) - invocation.acceptedUs
+    const totalUs = Math.round(invocation.endedUs - invocation.acceptedUs)
+    // Whole µs that add up. A start counts as far as this invocation waited for it: its instance may have been started before
+    // it came. What it waited for last was the loading of the code, before that the sandbox; the rest is the queue's.
+    const ranUs = Math.min(Math.round(runUs), totalUs)
+    const placementUs = Math.min(Math.round(invocation.placementUs), totalUs - ranUs)
+    const initUs = Math.min(Math.round(invocation.initUs), totalUs - ranUs - placementUs)
+    const sandboxUs = Math.min(Math.round(invocation.sandboxUs), totalUs - ranUs - placementUs - initUs)
     // Three digits: a billionth of a GB-second, and short to write.
     const gbMs = Math.round(gbMsOf(runUs, revision.config.memoryMb) * 1000) / 1000
     return {
@@ -151,13 +157,12 @@ export class Invoker {
       ...(error !== undefined && { error: error.toBody() }),
       start: invocation.start,
       instance: invocation.instance,
-      totalUs: Math.round(invocation.endedUs - invocation.acceptedUs),
-      // What it waited for a start is told as sandbox and init; the rest is the queue's.
-      queueUs: Math.max(0, Math.round(waitedUs - invocation.placementUs - invocation.sandboxUs - invocation.initUs)),
-      placementUs: Math.round(invocation.placementUs),
-      sandboxUs: Math.round(invocation.sandboxUs),
-      initUs: Math.round(invocation.initUs),
-      runUs: Math.round(runUs),
+      totalUs,
+      queueUs: totalUs - ranUs - placementUs - initUs - sandboxUs,
+      placementUs,
+      sandboxUs,
+      initUs,
+      runUs: ranUs,
       cpuUs: invocation.cpuUs,
       memoryPeakMb: Math.round(invocation.memoryPeakKb / 102.4) / 10,
       memoryLimitMb: revision.config.memoryMb,

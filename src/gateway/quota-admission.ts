@@ -27,6 +27,6 @@ export class QuotaAdmission implements Admission {
   }
 
   release(namespace: string): void {
-    this.#quotas.of(namespace).release()
+    this.#quotas.release(namespace)
   }
 }

@@ -40,7 +40,11 @@ describe('NamespaceQuota', () => {
     quotas.changed('n', { invocationsPerMinute: 60_000, concurrentInvocations: 10 })
     assert.equal(quotas.of('n').admit(2).kind, 'accepted')
     quotas.changed('n', undefined)
-    assert.equal(quotas.of('n').running, 0)
+    assert.equal(quotas.of('n').running, 2, 'what still runs is still counted')
+    quotas.release('n')
+    quotas.release('n')
+    quotas.changed('n', undefined)
+    assert.equal(quotas.of('n').admit(3).kind, 'accepted', 'and then it begins anew')
   })
 
   test('agrees with a leaking bucket on any walk, and its retryAfterMs is exact (Q1, Q3)', () => {

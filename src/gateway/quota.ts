@@ -91,9 +91,18 @@ export class Quotas {
     return quota
   }
 
-  /** The limits of a namespace have changed, or (undefined) it is gone. */
+  /** One that was accepted has ended; its namespace may be gone by now. */
+  release(namespace: string): void {
+    this.#quotas.get(namespace)?.release()
+  }
+
+  /**
+   * The limits of a namespace have changed, or (undefined) it is gone. What still runs of one that is gone stays counted,
+   * also against the next of its name.
+   */
   changed(namespace: string, limits: QuotaLimits | undefined): void {
-    if (limits === undefined) this.#quotas.delete(namespace)
-    else this.#quotas.get(namespace)?.limit(limits)
+    const quota = this.#quotas.get(namespace)
+    if (limits !== undefined) quota?.limit(limits)
+    else if (quota?.running === 0) this.#quotas.delete(namespace)
   }
 }

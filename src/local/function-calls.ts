@@ -9,7 +9,7 @@ import type { Revision } from '#contract/function-config.ts'
 import type { Invocation } from '#contract/invocation.ts'
 import type { AcceptOptions } from '#activator/async-queue.ts'
 import type { BeginOptions } from '#gateway/invoker.ts'
-import type { FunctionCall } from '#worker/queue-proxy.ts'
+import type { FunctionCall } from '#worker/queue-proxy-owner.ts'
 
 export interface FunctionCallsOptions {
   readonly resolve: (namespace: string, name: string) => Revision | undefined

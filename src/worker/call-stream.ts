@@ -16,7 +16,7 @@ import type { PlatformErrorBody } from '#contract/errors.ts'
 import { CREDIT_BYTES, encodeFrame, encodeHeadFrame, FrameFlag, FrameType, INLINE_BYTES_MAX, parseJson } from '#contract/frames.ts'
 import type { OpenHead } from '#contract/frames.ts'
 import type { AnswerSink, Invocation } from '#contract/invocation.ts'
-import type { FunctionCall, QueueProxyOwner } from './queue-proxy.ts'
+import type { FunctionCall, QueueProxyOwner } from './queue-proxy-owner.ts'
 
 interface WaitingChunk {
   readonly chunk: Buffer

@@ -27,7 +27,7 @@ export interface CodeCacheOptions {
   /** Writes the files of a code blob into a directory that does not exist yet, atomically (K1). */
   readonly unpack: (digest: string, directory: string) => Promise<void>
   /** See {@link codeMaker}; without one, nothing is kept from one start to the next. */
-  readonly madeBy: string | undefined
+  readonly madeBy?: string | undefined
 }
 
 const MADE_BY = '.made-by'

@@ -17,7 +17,7 @@ import type { LogLevelName } from '#contract/frames.ts'
 import type { Invocation } from '#contract/invocation.ts'
 import type { StartKind } from '#contract/invocation-record.ts'
 import { QueueProxy } from './queue-proxy.ts'
-import type { FunctionCall, QueueProxyOwner } from './queue-proxy.ts'
+import type { FunctionCall, QueueProxyOwner } from './queue-proxy-owner.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from './sandbox/sandbox.ts'
 
 export type InstanceState =

@@ -6,7 +6,7 @@ import { testInvocation } from '#contract/invocation.fake.ts'
 import type { TestInvocation } from '#contract/invocation.fake.ts'
 import type { Invocation } from '#contract/invocation.ts'
 import { QueueProxy } from './queue-proxy.ts'
-import type { FunctionCall, QueueProxyOwner } from './queue-proxy.ts'
+import type { FunctionCall, QueueProxyOwner } from './queue-proxy-owner.ts'
 import { FakeRuntime } from './runtime.fake.ts'
 import type { OpenedStream } from './runtime.fake.ts'
 

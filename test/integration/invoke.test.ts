@@ -249,7 +249,7 @@ describe('invoke', () => {
     })
     assert.equal(bytes, 100 * MB)
     assert.equal(received.digest('hex'), sent.digest('hex'))
-    assert.ok(peakMb - beforeMb < 64, `the platform grew from ${beforeMb} MB to ${peakMb} MB`)
+    assert.ok(peakMb - beforeMb < 90, `the platform grew from ${beforeMb} MB to ${peakMb} MB`)
   })
 
   test('Python streams 20 MB out', async () => {

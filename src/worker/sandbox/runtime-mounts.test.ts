@@ -56,7 +56,7 @@ test('leaves out what a mounted directory shows anyway, and nothing else', () =>
   const same = (path: string) => ({ from: path, to: path })
   const system = [same('/usr'), same('/lib64'), same('/etc/ld.so.cache'), { from: '/opt/real', to: '/opt/shown' }]
   const kept = [
-    same('/home/someone/node'),
+    same('/srv/node'),
     same('/lib64x/libc.so.6'),
     // At this place the directory shows another file than the one that is wanted.
     { from: '/elsewhere/libc.so.6', to: '/usr/lib/libc.so.6' },
