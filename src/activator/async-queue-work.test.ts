@@ -121,11 +121,11 @@ describe('accepted work', () => {
     const run = await one.run(0)
     assert.deepEqual([run.id, run.attempt, run.traceparent, run.request.kind, run.request.headers, String(run.request.body)], [id, 1, '00-1-2-00', 'event', ['a', 'b'], 'in'])
     one.answers(run)
-    await eventually(one.clock, async () => one.done.includes('complete'))
-    const order = one.done.filter((name) => name !== 'claim')
+    await eventually(one.clock, async () => one.done.includes('complete') && one.queue.runningCount === 0)
+    const order = one.done.filter((name) => name !== 'claim' && name !== 'renew')
     assert.deepEqual([order.indexOf('append') < order.lastIndexOf('flush'), order.at(-2), order.at(-1)], [true, 'flush', 'complete'])
     assert.equal(await depth(one), '0 waiting, 0 claimed, 0 dead')
-    assert.deepEqual([(await one.queue.result(id))!.status, one.queue.runningCount], [200, 0])
+    assert.equal((await one.queue.result(id))!.status, 200)
   })
 
   test('whose end cannot be written down stays in the queue, to run again (A2)', async (context) => {

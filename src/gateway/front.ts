@@ -16,7 +16,7 @@ import type { Revision } from '#contract/function-config.ts'
 import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
 import type { AcceptOptions } from '#activator/async-queue.ts'
 import { discardBody, sendError } from './api/answer.ts'
-import { bodyKind, collectBody, functionHeaders, parseFunctionPath } from './function-request.ts'
+import { functionHeaders, parseFunctionPath, withBody } from './function-request.ts'
 import { HttpSink } from './http-sink.ts'
 import type { Invoker } from './invoker.ts'
 
@@ -87,7 +87,6 @@ export class Front {
     const { namespace } = revision
     if (what.async === true || prefersAsync(request.headers['prefer'])) return this.#acceptAsync(request, response, revision, what)
     admission.admit(namespace)
-    const kind = bodyKind(request)
     const begin = (body: InvocationRequest['body']): void => {
       const sink = new HttpSink(response)
       const headers = functionHeaders(request, what.keyed, what.prefix)
@@ -118,18 +117,7 @@ export class Front {
         if (begun !== undefined && begun.state !== 'ended') begun.cancel(new PlatformError('CANCELLED', 'The client closed the connection before the answer was complete.'))
       })
     }
-    if (kind === 'small') {
-      let collected = false
-      collectBody(request, (body) => {
-        collected = true
-        begin(body)
-      })
-      request.on('close', () => {
-        if (!collected) admission.release(namespace)
-      })
-    } else {
-      begin(kind === 'none' ? undefined : request)
-    }
+    withBody(request, begin, () => admission.release(namespace))
   }
 
   #route(request: IncomingMessage, response: ServerResponse, url: string): void {
@@ -205,19 +193,7 @@ export class Front {
           },
         )
     }
-    const kind = bodyKind(request)
-    if (kind === 'small') {
-      let collected = false
-      collectBody(request, (body) => {
-        collected = true
-        accept(body)
-      })
-      request.on('close', () => {
-        if (!collected) done()
-      })
-    } else {
-      accept(kind === 'none' ? undefined : request)
-    }
+    withBody(request, accept, done)
   }
 }
 

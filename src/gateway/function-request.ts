@@ -119,6 +119,23 @@ export function bodyKind(request: IncomingMessage): 'none' | 'small' | 'stream' 
   return Number(length) <= INLINE_BYTES_MAX ? 'small' : 'stream'
 }
 
+/**
+ * Goes on with the body: none, whole when it is small, or the request itself as a stream.
+ * @param gone The client went away before a small body was whole.
+ */
+export function withBody(request: IncomingMessage, goOn: (body: Buffer | IncomingMessage | undefined) => void, gone: () => void): void {
+  const kind = bodyKind(request)
+  if (kind !== 'small') return goOn(kind === 'none' ? undefined : request)
+  let isWhole = false
+  collectBody(request, (body) => {
+    isWhole = true
+    goOn(body)
+  })
+  request.on('close', () => {
+    if (!isWhole) gone()
+  })
+}
+
 /** Calls back with the whole body; not at all when the client goes away before. */
 export function collectBody(request: IncomingMessage, done: (body: Buffer) => void): void {
   let first: Buffer | undefined
