@@ -111,10 +111,10 @@ export class AsyncQueue {
   readonly #running = new Map<string, ClaimedItem>()
   #completed: CompletedItem[] = []
   #claiming = false
-  #completing = false
+  #completing: Promise<void> | undefined
   #timer: Timer | undefined
   #renewTimer: Timer | undefined
-  #state: 'open' | 'closed' = 'open'
+  #state: 'open' | 'draining' | 'closed' = 'open'
 
   constructor(options: AsyncQueueOptions) {
     this.#options = options
@@ -173,11 +173,18 @@ export class AsyncQueue {
     return this.#results.bodyOf(result)
   }
 
+  /** Begins nothing more; what runs goes on. The platform stops, and what is not begun waits for the next start. */
+  drain(): void {
+    this.#state = 'draining'
+    this.#timer?.cancel()
+  }
+
   async close(): Promise<void> {
     this.#state = 'closed'
     this.#timer?.cancel()
     this.#renewTimer?.cancel()
     this.#results.close()
+    await this.#completing
     await this.#completeBatch()
   }
 
@@ -216,7 +223,7 @@ export class AsyncQueue {
   }
 
   #wake(): void {
-    if (this.#state === 'closed' || this.#claiming) return
+    if (this.#state !== 'open' || this.#claiming) return
     this.#timer?.cancel()
     this.#timer = undefined
     void this.#claim()
@@ -233,7 +240,7 @@ export class AsyncQueue {
       warn('the queue of asynchronous invocations could not be read', error)
     }
     this.#claiming = false
-    if (this.#state === 'closed') return
+    if (this.#state !== 'open') return
     for (const item of claimed) {
       // Its lease ran out while this process stood still (a machine that slept): it runs already, and has a lease again.
       if (this.#running.has(item.id)) continue
@@ -286,6 +293,8 @@ export class AsyncQueue {
     const failed = error !== undefined || answer.status >= 500
     if (failed) {
       const { clock, random } = this.#options
+      // The platform stops: that is no failure of the work, which goes on with the next start.
+      if (error?.code === 'STOPPING') return void this.#retry(item, clock.epochMs())
       const next = afterFailure({ attempt: item.attempt, nowMs: clock.epochMs(), random: random() }, revision.config)
       if (next.kind === 'retry') {
         if (answer.blob !== undefined) void this.#deleteBlob(answer.blob)
@@ -319,9 +328,12 @@ export class AsyncQueue {
   }
 
   /** Results first, then the items (A2); whatever ends while one batch is written goes into the next. */
-  async #completeBatch(): Promise<void> {
-    if (this.#completing) return
-    this.#completing = true
+  #completeBatch(): Promise<void> {
+    if (this.#completed.length > 0) this.#completing ??= this.#completeAll()
+    return this.#completing ?? Promise.resolve()
+  }
+
+  async #completeAll(): Promise<void> {
     while (this.#completed.length > 0) {
       const items = this.#completed
       const ids = items.map((item) => item.id)
@@ -339,7 +351,8 @@ export class AsyncQueue {
       for (const id of ids) this.#running.delete(id)
       this.#wake()
     }
-    this.#completing = false
+    // In the same step as the last look: whatever ends from now on begins the next batch itself.
+    this.#completing = undefined
   }
 
   async #retry(item: ClaimedItem, dueAtMs: number): Promise<void> {
@@ -354,6 +367,8 @@ export class AsyncQueue {
 
   async #bury(item: ClaimedItem, reason: string): Promise<void> {
     try {
+      this.#options.beforeComplete?.()
+      await this.#options.store.flush()
       await this.#options.store.bury(ASYNC_QUEUE, item.id, reason)
     } catch (error) {
       this.#options.warn(`invocation ${item.id} could not be put among the dead letters`, error)

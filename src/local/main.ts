@@ -237,6 +237,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     key: credentials.key,
     stemCellsReady: () => worker.stemCellsReady(),
     async close() {
+      asyncQueue.drain()
       await closeServer(server, invoker.close(CLOSE_GRACE_MS))
       activator.close()
       await asyncQueue.close()
