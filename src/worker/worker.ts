@@ -14,6 +14,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { FunctionKind, Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'
 import { FRAMES_VERSION } from '#contract/frames.ts'
+import type { InitFrame } from '#contract/frames.ts'
 import type { CodeCache } from './code-cache.ts'
 import { linkTree } from './code-cache.ts'
 import { CompileCaches, compileInSandbox } from './compile-cache.ts'
@@ -125,22 +126,32 @@ export class Worker {
     const limits = { memoryMb: config.memoryMb, cpu: config.cpu, pidsMax: PIDS_MAX }
 
     const cell = config.network === 'none' ? this.#cells.get(config.kind)?.take() : undefined
+    let initialised: Promise<unknown> | undefined
+    const assign = (to: Instance, directory: string): void => {
+      linkTree(directory, to.sandbox.codeDirectory)
+      to.assign(revision, owner)
+      this.#instances.add(to)
+      void to.sandbox.exited.then(() => this.#instances.delete(to))
+      initialised = to.proxy.init(initFrame(to, revision, environment))
+    }
     let instance: Instance
     if (cell === undefined) {
       const runtime = await this.#options.runtimes.get(config.kind)
-      instance = await this.#startSandbox(runtime, { limits, network: config.network, revision })
+      // The runtime finds its function waiting when it comes up: no round trip between the two.
+      const standing = (to: Instance): void => {
+        const directory = code.known(revision)
+        if (directory !== undefined) assign(to, directory)
+      }
+      instance = await this.#startSandbox(runtime, { limits, network: config.network, revision, standing })
     } else {
       instance = cell
     }
     const sandboxedUs = clock.monotonicUs()
     try {
-      // Asked again: it may have been forgotten while the sandbox started. Nothing comes between the answer and the linking.
-      linkTree(code.known(revision) ?? (await code.directoryOf(revision)), instance.sandbox.codeDirectory)
       if (cell !== undefined) instance.sandbox.limit(limits)
-      instance.assign(revision, owner)
-      this.#instances.add(instance)
-      void instance.sandbox.exited.then(() => this.#instances.delete(instance))
-      await this.#initialise(instance, revision, environment)
+      // Asked again: it may have been forgotten while the sandbox started. Nothing comes between the answer and the linking.
+      if (initialised === undefined) assign(instance, code.known(revision) ?? (await code.directoryOf(revision)))
+      await this.#initialised(instance, revision, initialised!)
     } catch (thrown) {
       await instance.sandbox.destroy('it could not be initialised')
       throw asStartError(thrown, revision)
@@ -159,20 +170,8 @@ export class Worker {
     await this.#options.sandboxes.close()
   }
 
-  async #initialise(instance: Instance, revision: Revision, environment: Readonly<Record<string, string>>): Promise<void> {
+  async #initialised(instance: Instance, revision: Revision, initialised: Promise<unknown>): Promise<void> {
     const { config } = revision
-    const initialised = instance.proxy.init({
-      namespace: revision.namespace,
-      function: revision.function,
-      revision: revision.number,
-      instance: instance.id,
-      entry: config.entry,
-      ...(config.handler !== undefined && { handler: config.handler }),
-      args: config.args,
-      environment,
-      concurrency: config.concurrency ?? concurrencyDefaults[config.kind],
-      memoryMb: config.memoryMb,
-    })
     const late = Promise.withResolvers<never>()
     const timer = this.#options.clock.after(config.initTimeoutMs, () =>
       late.reject(
@@ -194,7 +193,7 @@ export class Worker {
   }
 
   /** A sandbox whose runtime has said `hello`. */
-  async #startSandbox(runtime: Runtime, options: { readonly limits: SandboxLimits; readonly network: 'none' | 'host'; readonly revision?: Revision }): Promise<Instance> {
+  async #startSandbox(runtime: Runtime, options: { readonly limits: SandboxLimits; readonly network: 'none' | 'host'; readonly revision?: Revision; readonly standing?: (instance: Instance) => void }): Promise<Instance> {
     const sandbox = await this.#options.sandboxes.start({
       id: this.#nextId(),
       command: runtime.command,
@@ -217,6 +216,7 @@ export class Worker {
       late.reject(new PlatformError('START_FAILED', `The runtime did not start within ${this.#options.config.helloTimeoutMs} ms. ${printed}`.trim())),
     )
     try {
+      options.standing?.(instance)
       const hello = await Promise.race([instance.proxy.hello.promise, late.promise])
       if (hello.protocol !== FRAMES_VERSION) {
         throw new PlatformError('START_FAILED', `The runtime speaks frames version ${hello.protocol}, the platform ${FRAMES_VERSION}; install one release.`)
@@ -225,6 +225,7 @@ export class Worker {
       const exit = await sandbox.destroy('it did not start')
       if (exit.cause === 'out-of-memory' && options.revision !== undefined) throw runtimeDoesNotFit(options.revision, undefined)
       if (thrown instanceof PlatformError && thrown.code === 'START_FAILED') throw thrown
+      if (!(thrown instanceof PlatformError)) throw asStartError(thrown, options.revision)
       throw new PlatformError('START_FAILED', `The runtime ended at start (${JSON.stringify(exit)}). ${printed}`.trim(), { cause: thrown })
     } finally {
       timer.cancel()
@@ -235,6 +236,22 @@ export class Worker {
     sandbox.stdout.on('data', (chunk: Buffer) => instance.logged(undefined, 'stdout', chunk.toString()))
     sandbox.stderr.on('data', (chunk: Buffer) => instance.logged(undefined, 'stderr', chunk.toString()))
     return instance
+  }
+}
+
+function initFrame(instance: Instance, revision: Revision, environment: Readonly<Record<string, string>>): InitFrame {
+  const { config } = revision
+  return {
+    namespace: revision.namespace,
+    function: revision.function,
+    revision: revision.number,
+    instance: instance.id,
+    entry: config.entry,
+    ...(config.handler !== undefined && { handler: config.handler }),
+    args: config.args,
+    environment,
+    concurrency: config.concurrency ?? concurrencyDefaults[config.kind],
+    memoryMb: config.memoryMb,
   }
 }
 
@@ -251,10 +268,10 @@ function runtimeDoesNotFit({ config }: Revision, usedMb: number | undefined): Pl
 }
 
 /** What went wrong between a started sandbox and a loaded function, for its owner or for the platform's. */
-function asStartError(thrown: unknown, revision: Revision): PlatformError {
+function asStartError(thrown: unknown, revision: Revision | undefined): PlatformError {
   if (thrown instanceof PlatformError) {
     const usedMb = thrown.details?.['usedMb']
-    return thrown.code === 'START_FAILED' && typeof usedMb === 'number' ? runtimeDoesNotFit(revision, usedMb) : thrown
+    return thrown.code === 'START_FAILED' && typeof usedMb === 'number' && revision !== undefined ? runtimeDoesNotFit(revision, usedMb) : thrown
   }
   const { code, message } = thrown as NodeJS.ErrnoException
   if (code === 'ENOSPC' || code === 'EDQUOT') return new PlatformError('STORE_FULL', `The disk is full: the code could not be put into a sandbox (${message}). Free space there and try again.`, { cause: thrown })
