@@ -50,3 +50,17 @@ export interface AsyncStatus {
 }
 
 export type { InvocationRecord, Revision, TrafficShare }
+
+/** Of one function over the last minutes, as GET /v1/stats has it. */
+export interface FunctionFigures {
+  readonly function: string
+  readonly invocations: number
+  readonly errors: number
+  readonly cold: number
+  readonly totalUs: { readonly p50: number; readonly p99: number }
+  readonly queueUs: { readonly p99: number }
+  readonly runUs: { readonly p50: number }
+  readonly cpuMs: number
+  readonly gbSeconds: number
+  readonly cost: number
+}

@@ -1,10 +1,10 @@
 /** `skep stats` and `skep openapi`. */
-import type { FunctionStats } from '#telemetry/stats.ts'
+import type { FunctionFigures } from '../api-types.ts'
 import type { Context } from '../context.ts'
 import { bytes, duration, money, table } from '../format.ts'
 
 interface StatsAnswer {
-  readonly functions: readonly FunctionStats[]
+  readonly functions: readonly FunctionFigures[]
   /** For an admin key. */
   readonly platform?: Readonly<Record<string, number>>
 }
