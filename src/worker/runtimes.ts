@@ -38,6 +38,11 @@ export class Runtimes {
     return found
   }
 
+  /** Resolves when nothing is being prepared: whoever removes the directory must not have it made again. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#known.values())
+  }
+
   async #python(): Promise<Runtime> {
     const python = await pythonRuntime()
     const files = await this.#prepared(pythonRuntimeFiles(this.#directory, python.command), 'runtimes/python')

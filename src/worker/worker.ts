@@ -167,6 +167,7 @@ export class Worker {
     this.#compileCaches.close()
     for (const cells of this.#cells.values()) cells.close()
     for (const instance of this.#instances) instance.kill('the platform stops')
+    await this.#options.runtimes.settled()
     await this.#options.sandboxes.close()
   }
 
