@@ -13,6 +13,7 @@ import type { Invocation } from '#contract/invocation.ts'
 import type { Instance } from '#worker/instance.ts'
 import type { QueueProxyOwner } from '#worker/queue-proxy-owner.ts'
 import { FunctionScaler } from '#autoscaler/function-scaler.ts'
+import { memoryOf } from '#scheduler/host-memory.ts'
 import { RevisionPool } from './revision-pool.ts'
 import type { InstanceHost, LogReceiver, PoolConfig } from './revision-pool.ts'
 
@@ -90,11 +91,13 @@ export class Activator {
     return this.#pools.values()
   }
 
-  /** Ends idle instances, the longest idle first, until told that it is enough: another function needs their memory. */
-  evictIdle(enough: () => boolean): void {
+  /** Ends idle instances, the longest idle first, until those ended use so many bytes together: another function needs their memory. */
+  evictIdle(bytes: number): void {
     const idle = [...this.instances()].filter((instance) => instance.proxy.load.inFlight === 0).sort((a, b) => a.idleSinceUs - b.idleSinceUs)
+    let missing = bytes
     for (const instance of idle) {
-      if (enough()) return
+      if (missing <= 0) return
+      missing -= memoryOf(instance)
       this.#pools.get(keyOf(instance.revision))?.stop(instance, 'its memory is needed')
     }
   }

@@ -28,6 +28,8 @@ interface Ground {
   readonly done: string[]
   /** Called before a call of the store is made: to hold it up, or to fail it. */
   readonly before: { call: ((name: string) => Promise<void> | undefined) | undefined }
+  /** Called when it has been done, before it returns: to hold up what it found. */
+  readonly after: { call: ((name: string) => Promise<void> | undefined) | undefined }
   readonly runs: Run[]
   readonly told: [string, AsyncResult][]
   readonly warnings: string[]
@@ -44,6 +46,7 @@ async function ground(context: Pick<TestContext, 'after'>, options: { readonly f
   const { store, blobs, clock } = await storeGround(context)
   const done: string[] = []
   const before: Ground['before'] = { call: undefined }
+  const after: Ground['after'] = { call: undefined }
   const spied = new Proxy(store, {
     get(target, name: keyof Store) {
       const method = (target[name] as (...args: unknown[]) => unknown).bind(target)
@@ -53,6 +56,7 @@ async function ground(context: Pick<TestContext, 'after'>, options: { readonly f
         await before.call?.(name)
         const result = await method(...args)
         if (name !== 'claim' || (result as unknown[]).length > 0) done.push(name)
+        await after.call?.(name)
         return result
       }
     },
@@ -73,7 +77,7 @@ async function ground(context: Pick<TestContext, 'after'>, options: { readonly f
   context.after(() => queue.close())
   queue.start()
   return {
-    store, clock, queue, done, before, runs, told, warnings,
+    store, clock, queue, done, before, after, runs, told, warnings,
     accept: (over = {}) => queue.accept({ namespace: 'default', function: 'f', request: { kind: 'event', method: 'POST', path: '/', headers: ['a', 'b'], body: Buffer.from('in') }, ...over }),
     async run(index) {
       await eventually(clock, async () => runs.length > index)
@@ -139,6 +143,26 @@ describe('accepted work', () => {
     one.before.call = undefined
     one.answers(again)
     await eventually(one.clock, async () => (await depth(one)) === '0 waiting, 0 claimed, 0 dead')
+  })
+
+  test('runs at once also when it was accepted while the store was looked at (A5)', async (context) => {
+    const one = await ground(context)
+    await one.store.depth(ASYNC_QUEUE)
+    await turns()
+    const held = Promise.withResolvers<void>()
+    let looks = 0
+    one.after.call = (name) => (name === 'claim' && looks++ === 0 ? held.promise : undefined)
+    one.clock.advance(asyncQueueDefaults.pollMs)
+    await turns()
+    assert.equal(looks, 1, 'a look that has found nothing is on its way back')
+    await one.accept()
+    held.resolve()
+    // No time passes: without the second look it would wait for the next poll.
+    for (let round = 0; round < 50 && one.runs.length === 0; round++) {
+      await turns()
+      await one.store.depth(ASYNC_QUEUE)
+    }
+    assert.deepEqual([one.runs.length, looks >= 2], [1, true])
   })
 
   test('beyond what may run at once waits in the store (A3)', async (context) => {
@@ -233,6 +257,17 @@ describe('the same idempotency key', () => {
     assert.notEqual(await one.accept({ idempotencyKey: 'k', function: 'g' }), ids[0])
     await one.run(1)
     assert.equal(one.runs.length, 2)
+  })
+
+  test('is another invocation when the result of the first is not kept any more', async (context) => {
+    const one = await ground(context)
+    const id = await one.accept({ idempotencyKey: 'k' })
+    one.answers(await one.run(0))
+    await eventually(one.clock, async () => (await one.queue.result(id)) !== undefined)
+    one.clock.advance(24 * 3600 * 1000)
+    assert.equal(await one.queue.result(id), undefined)
+    assert.notEqual(await one.accept({ idempotencyKey: 'k' }), id)
+    one.answers(await one.run(1))
   })
 })
 

@@ -10,8 +10,8 @@
  *   A2. An item leaves the queue only after its result is durable (at least once; `attempt` tells the function).
  *   A3. At most `inFlightMax` run at a time, so that waiting work stays in the store and not in memory.
  *   A4. A body's blob goes when its item has left the queue for good; that of a dead letter stays, to be run again.
+ *   A5. Work that was accepted, or became possible, during a look at the store is looked for again at once.
  */
-import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { Clock, Timer } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
@@ -24,13 +24,13 @@ import { AsyncResults } from './async-results.ts'
 import type { AsyncResult } from './async-results.ts'
 import { CollectingSink } from './collecting-sink.ts'
 import type { CollectedAnswer } from './collecting-sink.ts'
+import { IdempotencyKeys } from './idempotency-keys.ts'
 import { OwnBlobs } from './own-blobs.ts'
 import { afterFailure } from './retry-decision.ts'
 
 export type { AsyncResult } from './async-results.ts'
 
 export const ASYNC_QUEUE = 'async'
-const IDEMPOTENCY = 'idempotency'
 
 /** Larger bodies lie in the blobs and only their digest in the queue: an item is at most 64 KB. */
 const ITEM_BODY_BYTES_MAX = 32 * 1024
@@ -68,7 +68,7 @@ export interface AcceptOptions {
   readonly request: InvocationRequest
   /** W3C context that came in, if any. */
   readonly traceparent?: string | undefined
-  /** The same key gives the same invocation: it runs once however often it is sent. */
+  /** The same key gives the same invocation while its result is kept: it runs once however often it is sent. */
   readonly idempotencyKey?: string
   /** URL that gets the result as a POST, or `function:<name>`. */
   readonly callback?: string
@@ -108,9 +108,11 @@ export class AsyncQueue {
   readonly #options: AsyncQueueOptions
   readonly #blobs: OwnBlobs
   readonly #results: AsyncResults
+  readonly #keys: IdempotencyKeys
   readonly #running = new Map<string, ClaimedItem>()
   #completed: CompletedItem[] = []
-  #claiming = false
+  /** `again`: something happened during the look at the store that it may not have seen (A5). */
+  #claiming: 'no' | 'once' | 'again' = 'no'
   #completing: Promise<void> | undefined
   #timer: Timer | undefined
   #renewTimer: Timer | undefined
@@ -118,15 +120,17 @@ export class AsyncQueue {
 
   constructor(options: AsyncQueueOptions) {
     this.#options = options
-    const { store, clock, warn } = options
+    const { store, clock, ids, warn } = options
     this.#blobs = new OwnBlobs(options.blobs)
     this.#results = new AsyncResults({ store, blobs: this.#blobs, clock, warn })
+    this.#keys = new IdempotencyKeys({ store, ids, clock, warn })
   }
 
   /** Begins to run what is queued, from before a restart too. */
   start(): void {
     this.#renewLater()
     this.#results.start()
+    this.#keys.start()
     this.#wake()
   }
 
@@ -137,13 +141,14 @@ export class AsyncQueue {
   /** @returns the invocation's id. @throws STORE_FULL, STORE_FAILED; then nothing was accepted. */
   async accept(options: AcceptOptions): Promise<string> {
     const { store, ids, clock } = this.#options
-    const { id, isKnown } = options.idempotencyKey === undefined ? { id: ids.next(), isKnown: false } : await this.#idFor(options, options.idempotencyKey)
+    const { namespace, function: name, idempotencyKey: key } = options
+    const { id, isKnown } = key === undefined ? { id: ids.next(), isKnown: false } : await this.#keys.idFor({ namespace, function: name, key })
     if (isKnown && (await this.#wasQueued(id))) return id
     const { request } = options
     const body = await this.#bodyOf(request.body, id)
     const item: QueuedInvocation = {
-      namespace: options.namespace,
-      function: options.function,
+      namespace,
+      function: name,
       kind: request.kind,
       method: request.method,
       path: request.path,
@@ -184,24 +189,9 @@ export class AsyncQueue {
     this.#timer?.cancel()
     this.#renewTimer?.cancel()
     this.#results.close()
+    this.#keys.close()
     await this.#completing
     await this.#completeBatch()
-  }
-
-  async #idFor(options: AcceptOptions, key: string): Promise<{ readonly id: string; readonly isKnown: boolean }> {
-    const { store, ids } = this.#options
-    const digest = createHash('sha256').update(JSON.stringify([options.namespace, options.function, key])).digest('hex')
-    const known = await store.get<{ id: string }>(IDEMPOTENCY, digest)
-    if (known !== undefined) return { id: known.value.id, isKnown: true }
-    const id = ids.next()
-    try {
-      await store.put(IDEMPOTENCY, digest, { id }, { ifRevision: 0 })
-      return { id, isKnown: false }
-    } catch (thrown) {
-      if (!(thrown instanceof PlatformError) || thrown.code !== 'CONFLICT') throw thrown
-      // Another caller with the same key was first; enqueuing its id again is a no-op.
-      return { id: (await store.get<{ id: string }>(IDEMPOTENCY, digest))!.value.id, isKnown: true }
-    }
   }
 
   /** Whether the request that was first with its key came as far as the queue: then its body is there, and another is not needed. */
@@ -223,15 +213,19 @@ export class AsyncQueue {
   }
 
   #wake(): void {
-    if (this.#state !== 'open' || this.#claiming) return
+    if (this.#state !== 'open') return
+    if (this.#claiming !== 'no') {
+      this.#claiming = 'again'
+      return
+    }
     this.#timer?.cancel()
     this.#timer = undefined
+    this.#claiming = 'once'
     void this.#claim()
   }
 
   async #claim(): Promise<void> {
     const { store, config, clock, warn } = this.#options
-    this.#claiming = true
     let claimed: ClaimedItem[] = []
     const room = config.inFlightMax - this.#running.size
     try {
@@ -239,7 +233,8 @@ export class AsyncQueue {
     } catch (error) {
       warn('the queue of asynchronous invocations could not be read', error)
     }
-    this.#claiming = false
+    const again = this.#claiming === 'again'
+    this.#claiming = 'no'
     if (this.#state !== 'open') return
     for (const item of claimed) {
       // Its lease ran out while this process stood still (a machine that slept): it runs already, and has a lease again.
@@ -248,7 +243,7 @@ export class AsyncQueue {
       void this.#runItem(item)
     }
     // A full claim means that there may be more; otherwise look again when told, or later for what comes due.
-    if (claimed.length === room && room > 0) return this.#wake()
+    if (again || (claimed.length === room && room > 0)) return this.#wake()
     this.#timer = clock.after(config.pollMs, () => this.#wake())
   }
 

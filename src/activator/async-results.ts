@@ -20,6 +20,11 @@ export const RESULTS_JOURNAL = 'results'
 export const RESULTS_KEPT_MS = 24 * 3600 * 1000
 const TRIM_MS = 3600 * 1000
 
+/** Whether the result of this invocation can still be had, and what stands for it has to be kept. */
+export function isResultKept(id: string, nowMs: number): boolean {
+  return acceptedAtMs(id) >= nowMs - RESULTS_KEPT_MS
+}
+
 /** What an asynchronous invocation answered. */
 export interface AsyncResult {
   readonly id: string
@@ -70,8 +75,8 @@ export class AsyncResults {
 
   /** The newest, should it have run more than once. */
   async find(id: string): Promise<AsyncResult | undefined> {
+    if (!isResultKept(id, this.#options.clock.epochMs())) return undefined
     const atMs = acceptedAtMs(id)
-    if (atMs < this.#keptFromMs()) return undefined
     for await (const { row } of this.#options.store.read(RESULTS_JOURNAL, { fromMs: atMs, untilMs: atMs + 1, order: 'newest-first' })) {
       const result = JSON.parse(row) as AsyncResult
       if (result.id === id) return result
@@ -89,8 +94,8 @@ export class AsyncResults {
 
   /** Removes what is too old. @returns rows removed: whole batches of the journal, so some stay for a while (E1). */
   async trim(): Promise<number> {
-    const { store, blobs } = this.#options
-    const beforeMs = this.#keptFromMs()
+    const { store, blobs, clock } = this.#options
+    const beforeMs = clock.epochMs() - RESULTS_KEPT_MS
     for await (const { row } of store.read(RESULTS_JOURNAL, { untilMs: beforeMs, order: 'oldest-first' })) {
       if (this.#state === 'closed') return 0
       // Most have none: looking for the word spares parsing them.
@@ -99,9 +104,5 @@ export class AsyncResults {
       if (blob !== undefined) await blobs.delete(blob)
     }
     return store.trim(RESULTS_JOURNAL, beforeMs)
-  }
-
-  #keptFromMs(): number {
-    return this.#options.clock.epochMs() - RESULTS_KEPT_MS
   }
 }

@@ -35,6 +35,7 @@ describe('InvocationQueue', () => {
       { weight: 3, arbitrary: fc.constant({ kind: 'shift' as const, which: 0 }) },
       { weight: 4, arbitrary: fc.record({ kind: fc.constant('cancel' as const), which: fc.nat(1000) }) },
       { weight: 2, arbitrary: fc.constant({ kind: 'peek' as const, which: 0 }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('look' as const), which: fc.integer({ min: 1, max: 5 }) }) },
     )
     fc.assert(fc.property(fc.array(step, { maxLength: 400, size: 'max' }), (steps) => {
       const queue = new InvocationQueue()
@@ -48,6 +49,9 @@ describe('InvocationQueue', () => {
           assert.equal(queue.shift(), model.shift())
         } else if (kind === 'peek') {
           assert.equal(queue.peek(), model[0])
+        } else if (kind === 'look') {
+          const isSo = ({ id }: Invocation): boolean => Number.parseInt(id.slice(-6), 16) % which === 0
+          assert.deepEqual(queue.waiting(isSo), model.filter(isSo))
         } else if (model.length > 0) {
           cancel(queue, model.splice(which % model.length, 1)[0]!)
         }

@@ -46,6 +46,16 @@ export class InvocationQueue {
     return invocation
   }
 
+  /** Those that still wait and are so, oldest first. They stay: whoever ends one says {@link forgot}. */
+  waiting(isSo: (invocation: Invocation) => boolean): Invocation[] {
+    const found: Invocation[] = []
+    for (let index = 0; index < this.#slots; index++) {
+      const invocation = this.#ring[(this.#head + index) & (this.#ring.length - 1)]!
+      if (invocation.state === 'queued' && isSo(invocation)) found.push(invocation)
+    }
+    return found
+  }
+
   /** One that was queued here ends elsewhere now (cancelled, timed out). */
   forgot(): void {
     this.#length--

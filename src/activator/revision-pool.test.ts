@@ -13,6 +13,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { FunctionConfigInput } from '#contract/function-config.ts'
 import { testInvocation, testRevision, turns } from '#contract/invocation.fake.ts'
 import type { TestInvocation } from '#contract/invocation.fake.ts'
+import { RECHECK_MS } from './burst-decision.ts'
 import { FakeHost } from './instance-host.fake.ts'
 import { RevisionPool } from './revision-pool.ts'
 import type { PoolConfig } from './revision-pool.ts'
@@ -58,6 +59,33 @@ describe('a submitted invocation', () => {
     assert.deepEqual([pool.queueLength, pool.readyCount, pool.startingCount, pool.inFlight], [0, 1, 0, 1])
   })
 
+  test('is warm as the first on an instance that was ready before it came, which is nobody\'s cold start', async () => {
+    const { host, pool, submit, clock } = ground({ concurrency: 1, instancesMax: 2, instancesMin: 1 })
+    pool.startUpTo(1)
+    await host.starts[0]!.succeed()
+    clock.advance(10)
+    const first = submit()
+    const { invocation } = first
+    assert.deepEqual([invocation.state, invocation.start, invocation.sandboxUs, invocation.initUs], ['running', 'warm', 0, 0])
+    await host.starts[0]!.answer()
+    assert.equal(submit().invocation.start, 'warm', 'nor is it the next one\'s')
+  })
+
+  test('is warm when it waited for room, and not for the start of the instance that it got', async () => {
+    const { host, submit, pool, clock } = ground({ concurrency: 1, instancesMax: 2 })
+    const early = submit()
+    pool.startUpTo(2)
+    await host.starts[1]!.succeed()
+    await host.starts[1]!.answer()
+    clock.advance(1)
+    await host.starts[0]!.succeed()
+    clock.advance(1)
+    const all = [submit(), submit(), submit()]
+    await host.starts[0]!.answer()
+    await host.starts[1]!.answer()
+    assert.deepEqual([early, ...all].map(({ invocation }) => invocation.start), ['cold', 'warm', 'warm', 'warm'])
+  })
+
   test('comes after those that wait already, and they leave in order', async () => {
     const { host, submit } = ground({ concurrency: 1, instancesMax: 1 })
     const all = [submit(), submit(), submit()]
@@ -81,11 +109,11 @@ describe('a submitted invocation', () => {
     const first = submit()
     clock.advance(500)
     const second = submit()
-    clock.advance(500)
+    clock.advance(499)
     assert.equal(first.sink.isEnded, false)
-    clock.advance(10)
+    clock.advance(1)
     assert.deepEqual([first.sink.error?.code, first.ends(), second.sink.isEnded, pool.queueLength], ['QUEUE_TIMEOUT', 1, false, 1])
-    assert.match(first.sink.error!.message, /10\d\d ms/)
+    assert.match(first.sink.error!.message, /within 1000 ms/)
     await host.starts[0]!.succeed()
     assert.equal(second.invocation.state, 'running')
   })
@@ -95,6 +123,48 @@ describe('a submitted invocation', () => {
     const { sink } = submit({ deadlineMs: clock.epochMs() + 50 })
     clock.advance(60)
     assert.equal(sink.error?.code, 'QUEUE_TIMEOUT')
+  })
+
+  test('is answered at its own deadline wherever it is in the queue, and those around it wait on (P4)', async () => {
+    const { submit, clock, host, pool } = ground({ concurrency: 1, instancesMax: 1 })
+    const all = [undefined, 300, 40, 41, undefined].map((inMs) => submit(inMs === undefined ? {} : { deadlineMs: clock.epochMs() + inMs }))
+    const ended = (): boolean[] => all.map(({ sink }) => sink.isEnded)
+    const ofAll = async (afterMs: number, expected: readonly boolean[]): Promise<void> => {
+      clock.advance(afterMs)
+      assert.deepEqual(ended(), expected)
+    }
+    await ofAll(39, [false, false, false, false, false])
+    await ofAll(1, [false, false, true, false, false])
+    await ofAll(1, [false, false, true, true, false])
+    const { sink, ends } = all[2]!
+    assert.deepEqual([sink.error?.code, ends(), pool.queueLength], ['QUEUE_TIMEOUT', 1, 3])
+    assert.match(sink.error!.message, /before its caller's deadline, after 40 ms/)
+    await host.starts[0]!.succeed()
+    await host.starts[0]!.answer()
+    assert.deepEqual(all.map(({ invocation }) => invocation.state), ['ended', 'running', 'ended', 'ended', 'queued'])
+  })
+
+  test('that came late, with a nearer deadline than what waits, is not held up by that (P4)', () => {
+    const { submit, clock } = ground({ concurrency: 1, instancesMax: 1 })
+    submit({ deadlineMs: clock.epochMs() + 200 })
+    clock.advance(100)
+    const { sink } = submit({ deadlineMs: clock.epochMs() + 7 })
+    clock.advance(6)
+    assert.equal(sink.isEnded, false)
+    clock.advance(1 + RECHECK_MS)
+    assert.equal(sink.error?.code, 'QUEUE_TIMEOUT')
+  })
+
+  test('is not handed over any more when its deadline has passed, also when room comes first (P4)', async () => {
+    const { submit, clock, host } = ground({ concurrency: 1, instancesMax: 1 })
+    submit()
+    const late = submit({ deadlineMs: clock.epochMs() + 3 })
+    const next = submit()
+    await host.starts[0]!.succeed()
+    // Less than RECHECK_MS: no timer has looked at it yet.
+    clock.advance(3)
+    await host.starts[0]!.answer()
+    assert.deepEqual([late.sink.error?.code, late.invocation.handedUs, next.invocation.state], ['QUEUE_TIMEOUT', 0, 'running'])
   })
 
   test('can be cancelled while it waits, and takes nobody\'s place (P1)', async () => {

@@ -14,6 +14,8 @@
  *   P2. While the queue is not empty, an instance is ready, starting, or about to be (checked every RECHECK_MS).
  *   P3. A revision whose code cannot be loaded is not started again before its backoff has passed; its invocations get
  *       the same error at once.
+ *   P4. What waits is answered at its own deadline (its caller's, or the longest wait), wherever in the queue it is: at
+ *       most RECHECK_MS late, by the one timer of P2.
  */
 import type { Clock, Timer } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
@@ -80,6 +82,8 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   #starting = 0
   #recheckTimer: Timer | undefined
   #cpuSampledMs = 0
+  /** Not later than the earliest time at which one that waits has waited too long, monotonic µs (P4). */
+  #expiryUs = Infinity
   #failure: { readonly error: PlatformError; readonly untilMs: number; readonly backoffMs: number } | undefined
   /** Grows when instances that were asked for before would be out of date. */
   #generation = 0
@@ -130,7 +134,12 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   submit(invocation: Invocation): void {
     if (this.#queue.length === 0) {
       const index = chooseInstance(this.#settings, this.history, this.#loads, invocation.acceptedUs, this.#load.cores)
-      if (index !== WAIT) return this.#handOver(invocation, this.#instances[index]!)
+      if (index !== WAIT) {
+        const instance = this.#instances[index]!
+        // It is warm were it the first on it: it has not waited for the start.
+        instance.startReported = true
+        return this.#handOver(invocation, instance)
+      }
     }
     this.#enqueue(invocation)
   }
@@ -223,6 +232,9 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
       return invocation.fail(new PlatformError('QUEUE_FULL', message), this.#clock.monotonicUs())
     }
     invocation.holder = this
+    const nowUs = this.#clock.monotonicUs()
+    const expiryUs = this.#expiryOf(invocation, nowUs, this.#clock.epochMs())
+    if (this.#queue.length === 0 || expiryUs < this.#expiryUs) this.#expiryUs = expiryUs
     this.#queue.push(invocation)
     this.#pump()
   }
@@ -230,6 +242,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   /** Hands over what finds room, and starts more for what does not. */
   #pump(): void {
     const nowUs = this.#clock.monotonicUs()
+    if (nowUs >= this.#expiryUs) this.#expire(nowUs)
     while (this.#queue.length > 0) {
       const index = chooseInstance(this.#settings, this.history, this.#loads, nowUs, this.#load.cores)
       if (index === WAIT) break
@@ -245,15 +258,16 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
       const count = startCount(this.#settings, this.history, this.#loads, load)
       for (let started = 0; started < count; started++) this.#start()
     }
-    this.#recheckLater()
+    this.#recheckLater(nowUs)
   }
 
   #handOver(invocation: Invocation, instance: Instance): void {
     invocation.instance = instance.id
-    if (instance.startReported) {
+    const isFirst = !instance.startReported
+    instance.startReported = true
+    if (!isFirst || instance.readyUs < invocation.acceptedUs) {
       invocation.start = 'warm'
     } else {
-      instance.startReported = true
       invocation.start = instance.times.kind
       invocation.sandboxUs = instance.times.sandboxUs
       invocation.initUs = instance.times.initUs
@@ -314,12 +328,12 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     this.#loads.splice(index, 1)
   }
 
-  /** Predictions grow with the age of what runs, without an event: so look again while invocations wait (P2). */
-  #recheckLater(): void {
+  /** Predictions grow with the age of what runs, without an event: so look again while invocations wait (P2), and when one may have to go (P4). */
+  #recheckLater(nowUs: number): void {
     if (this.#recheckTimer !== undefined) return
-    this.#recheckTimer = this.#clock.after(RECHECK_MS, () => {
+    const delayMs = Math.min(RECHECK_MS, Math.max(1, (this.#expiryUs - nowUs) / 1000))
+    this.#recheckTimer = this.#clock.after(delayMs, () => {
       this.#recheckTimer = undefined
-      this.#expire()
       if (this.#queue.length === 0) return
       const nowMs = this.#clock.epochMs()
       if (nowMs - this.#cpuSampledMs >= CPU_SAMPLE_MS) {
@@ -331,17 +345,31 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     })
   }
 
-  #expire(): void {
-    const nowUs = this.#clock.monotonicUs()
-    for (let invocation = this.#queue.peek(); invocation !== undefined; invocation = this.#queue.peek()) {
-      const waitedMs = (nowUs - invocation.acceptedUs) / 1000
-      const late = waitedMs > this.#config.queueTimeoutMs || this.#clock.epochMs() > invocation.deadlineMs
-      if (!late) return
-      this.#queue.shift()
-      invocation.fail(
-        new PlatformError('QUEUE_TIMEOUT', `No instance of ${this.revision.function} had room within ${Math.round(waitedMs)} ms; send it again later or raise its instancesMax.`),
-        nowUs,
-      )
+  /** Looks through the whole queue, which the earliest expiry makes rare, and fails those that have waited too long (P4). */
+  #expire(nowUs: number): void {
+    const nowMs = this.#clock.epochMs()
+    let nextUs = Infinity
+    const late = this.#queue.waiting((invocation) => {
+      const expiryUs = this.#expiryOf(invocation, nowUs, nowMs)
+      if (expiryUs > nowUs) nextUs = Math.min(nextUs, expiryUs)
+      return expiryUs <= nowUs
+    })
+    this.#expiryUs = nextUs
+    for (const invocation of late) {
+      // Whoever hears of the end of one may end others.
+      if (invocation.state === 'queued') this.cancelInvocation(invocation, this.#timeoutOf(invocation, nowUs, nowMs))
     }
+  }
+
+  /** When it has waited too long, monotonic µs. */
+  #expiryOf(invocation: Invocation, nowUs: number, nowMs: number): number {
+    const longestWaitUs = invocation.acceptedUs + this.#config.queueTimeoutMs * 1000
+    return invocation.deadlineMs === Infinity ? longestWaitUs : Math.min(longestWaitUs, nowUs + (invocation.deadlineMs - nowMs) * 1000)
+  }
+
+  #timeoutOf(invocation: Invocation, nowUs: number, nowMs: number): PlatformError {
+    const waitedMs = Math.round((nowUs - invocation.acceptedUs) / 1000)
+    const how = nowMs >= invocation.deadlineMs ? `before its caller's deadline, after ${waitedMs} ms` : `within ${waitedMs} ms`
+    return new PlatformError('QUEUE_TIMEOUT', `No instance of ${this.revision.function} had room ${how}; send it again later or raise its instancesMax.`)
   }
 }

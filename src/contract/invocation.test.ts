@@ -43,6 +43,18 @@ describe('an invocation', () => {
     }))
   })
 
+  test('ends also when its sink throws, which its ender hears of (V2)', () => {
+    const { invocation, sink, ends } = testInvocation(clock)
+    const broken = new Error('the connection is in a state that nobody thought of')
+    sink.fail = () => {
+      throw broken
+    }
+    assert.throws(() => invocation.fail(timeout, 3), broken)
+    assert.deepEqual([ends(), invocation.state, invocation.endedUs, invocation.error], [1, 'ended', 3, timeout])
+    invocation.fail(timeout, 4)
+    assert.equal(ends(), 1)
+  })
+
   test('ends once also when its end makes someone end it again (V2)', () => {
     const again = testInvocation(clock, { ended: (ended) => ended.fail(timeout, 2) })
     again.invocation.complete(1)

@@ -6,12 +6,13 @@
  *
  * Invariants:
  *   V1. The sink gets either `head` and then data until `last`, or one `fail`, before or after the head; nothing follows.
- *   V2. `ended` runs exactly once per invocation, after the sink's last call; its record is made there.
+ *   V2. `ended` runs exactly once per invocation, after the sink's last call, even one that throws; its record is made there.
  */
 import type { Readable } from 'node:stream'
 import type { PlatformError } from './errors.ts'
 import type { Revision } from './function-config.ts'
 import type { InvocationOrigin, StartKind } from './invocation-record.ts'
+import type { StartFigures } from './start-figures.ts'
 
 /** Where an answer goes. Buffers may be kept: they are never reused. */
 export interface AnswerSink {
@@ -76,6 +77,8 @@ export class Invocation {
   /** Epoch ms. Set when it is handed over: the time limit counts from there. */
   deadlineMs: number
   start: StartKind = 'none'
+  /** Told by hosts that make an instance per invocation. */
+  startFigures: StartFigures | undefined = undefined
   instance = ''
   /** Phases, µs; see invocation-record.ts. */
   placementUs = 0
@@ -126,14 +129,17 @@ export class Invocation {
     this.#ended(this)
   }
 
-  /** It failed, wherever it was (V1, V2). */
+  /** It failed, wherever it was (V1, V2). @throws what its sink throws, which is a bug; it has ended all the same. */
   fail(error: PlatformError, nowUs: number): void {
     if (this.state === 'ended') return
     this.state = 'ended'
     this.endedUs = nowUs
     this.error = error
     this.status = error.kind.status
-    this.sink.fail(error)
-    this.#ended(this)
+    try {
+      this.sink.fail(error)
+    } finally {
+      this.#ended(this)
+    }
   }
 }

@@ -49,9 +49,11 @@ export class SqliteReader {
 
   entities(collection: string, options: { readonly prefix: string; readonly after: string; readonly limit: number }): StoredText[] {
     const { prefix, after, limit } = options
-    return this.#all('SELECT key, revision, value FROM entities WHERE collection = ? AND key >= ? AND key < ? AND key > ? ORDER BY key LIMIT ?', [
+    // One lower bound for the index: of two, SQLite would take the prefix and pass over all pages before this one again.
+    return this.#all('SELECT key, revision, value FROM entities WHERE collection = ? AND key >= max(?, ?) AND key < ? AND key > ? ORDER BY key LIMIT ?', [
       collection,
       prefix,
+      after,
       endOf(prefix),
       after,
       limit,

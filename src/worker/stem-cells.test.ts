@@ -11,6 +11,9 @@ import { Instance } from './instance.ts'
 import { FakeSandbox } from './sandbox.fake.ts'
 import { StemCells } from './stem-cells.ts'
 
+/** A cell of this age has lived, ms. */
+const LIVED_MS = 10_000
+
 interface Cell {
   readonly instance: Instance
   readonly sandbox: FakeSandbox
@@ -97,14 +100,68 @@ describe('stem cells', () => {
     assert.deepEqual([cells.readyCount, starts.length], [2, 4])
   })
 
-  test('that die in the pool are replaced', async () => {
-    const { cells, starts, clock, started } = ground({ size: 1 })
+  test('that die in the pool after they have lived are replaced soon', async () => {
+    const { cells, starts, clock, failures, started } = ground({ size: 1 })
     const { sandbox } = await started()
+    clock.advance(LIVED_MS)
     sandbox.exit({ cause: 'signalled', signal: 'SIGKILL' })
     await turns()
     assert.equal(cells.readyCount, 0)
     clock.advance(20)
-    assert.equal(starts.length, 2)
+    assert.deepEqual([starts.length, failures], [2, []])
+  })
+
+  test('that die soon after their `hello` are tried again ever more rarely, until one has lived (L2)', async () => {
+    const { starts, clock, failures, started } = ground({ size: 1 })
+    const diesAfter = async (ageMs: number): Promise<void> => {
+      const { sandbox } = await started()
+      clock.advance(ageMs)
+      sandbox.exit({ cause: 'exited', code: 1 })
+      await turns()
+    }
+    const triedAgainAfter = (delayMs: number): void => {
+      const before = starts.length
+      clock.advance(delayMs - 1)
+      assert.equal(starts.length, before, `none within ${delayMs} ms`)
+      clock.advance(1)
+      assert.equal(starts.length, before + 1)
+    }
+    for (const delayMs of [1000, 2000, 4000, 8000, 16_000, 32_000, 60_000, 60_000]) {
+      await diesAfter(30)
+      triedAgainAfter(delayMs)
+    }
+    assert.deepEqual([failures.length, (failures[0] as Error).message.includes('{"cause":"exited","code":1}')], [8, true])
+    await diesAfter(LIVED_MS)
+    triedAgainAfter(20)
+    await diesAfter(30)
+    triedAgainAfter(1000)
+  })
+
+  test('that die soon, while another starts or is taken, are not replaced before the pause has passed (L2)', async () => {
+    const { cells, starts, clock, failures, started } = ground({ size: 3 })
+    const first = await started()
+    first.sandbox.exit({ cause: 'exited', code: 1 })
+    await turns()
+    const second = await started()
+    assert.deepEqual([starts.length, cells.readyCount], [2, 1])
+    await cells.settled()
+    second.sandbox.exit({ cause: 'exited', code: 1 })
+    await turns()
+    cells.take()
+    clock.advance(999)
+    assert.deepEqual([starts.length, failures.length], [2, 2])
+    clock.advance(1)
+    assert.equal(starts.length, 3, 'one pause for both, and a take does not shorten it')
+  })
+
+  test('that die as instances of a function are that function\'s matter', async () => {
+    const { cells, starts, clock, failures, started } = ground({ size: 1 })
+    const { sandbox } = await started()
+    cells.take()
+    sandbox.exit({ cause: 'exited', code: 1 })
+    await turns()
+    clock.advance(20)
+    assert.deepEqual([starts.length, failures], [2, []])
   })
 
   test('that do not start are tried again ever more rarely, up to once a minute, and quickly again after a success (L2)', async () => {
