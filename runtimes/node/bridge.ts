@@ -11,12 +11,15 @@ const root = process.env['SKEP_APP_DIR'] ?? '/app'
 const host = new Host()
 const output = new Output(host.channel, () => 0)
 output.install()
+// Not awaited at the top level: the bundle is a CommonJS module, which cannot. Each loads only what its kind needs.
 if (process.argv[2] === 'http') {
-  const { HttpInstance } = await import('./bridge/http-instance.ts')
-  host.serve(new HttpInstance(output, root))
-  host.hello('http')
+  void import('./bridge/http-instance.ts').then(({ HttpInstance }) => {
+    host.serve(new HttpInstance(output, root))
+    host.hello('http')
+  })
 } else {
-  const { CommandInstance } = await import('./bridge/command-instance.ts')
-  host.serve(new CommandInstance(output, root))
-  host.hello('command')
+  void import('./bridge/command-instance.ts').then(({ CommandInstance }) => {
+    host.serve(new CommandInstance(output, root))
+    host.hello('command')
+  })
 }

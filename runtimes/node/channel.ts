@@ -1,5 +1,5 @@
 /**
- * The runtime's end of the channel: file descriptor 3, frames in, frames out.
+ * The runtime's end of a channel: file descriptor 3, or a socket that a faaslet host connects to; frames in, frames out.
  *
  * Frames that are sent in one turn of the event loop leave in one write: `send` collects, a tick flushes. The write is a
  * plain `writeSync` on the non-blocking socket while nothing is queued (no stream machinery, and it also works in code
@@ -10,7 +10,7 @@
  *   C2. What is collected but not written is at most {@link FLUSH_BYTES} plus one frame: beyond, `send` flushes at once.
  */
 import { writeSync } from 'node:fs'
-import { Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { encodeFrame, encodeHeadFrame, FrameDecoder, type FrameType } from '../../src/contract/frames.ts'
 
 /** Collected bytes that are written without waiting for the end of the turn. */
@@ -18,7 +18,7 @@ const FLUSH_BYTES = 64 * 1024
 const READ_BUFFER_BYTES = 256 * 1024
 
 export interface ChannelOptions {
-  readonly fd: number
+  readonly to: { readonly fd: number } | { readonly path: string }
   /** The payload is a view that is valid until this returns. */
   readonly onFrame: (type: number, flags: number, stream: number, payload: Buffer) => void
   /** A chunk of frames has come in: a new turn begins. */
@@ -30,7 +30,8 @@ export interface ChannelOptions {
 }
 
 export class Channel {
-  readonly #fd: number
+  /** -1 until it is connected: everything then goes through the socket's queue. */
+  #fd: number
   readonly #socket: Socket
   readonly #onEnd: (error: Error | undefined) => void
   #collected: Buffer[] = []
@@ -43,7 +44,7 @@ export class Channel {
   }
 
   constructor(options: ChannelOptions) {
-    this.#fd = options.fd
+    this.#fd = 'fd' in options.to ? options.to.fd : -1
     this.#onEnd = options.onEnd
     const decoder = new FrameDecoder(options.onFrame)
     const buffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES)
@@ -61,12 +62,13 @@ export class Channel {
       },
     }
     // `onread` is an option of every socket; @types/node knows it for outgoing connections only.
-    this.#socket = new Socket({ fd: options.fd, onread } as unknown as { fd: number })
+    this.#socket = 'fd' in options.to ? new Socket({ fd: options.to.fd, onread } as unknown as { fd: number }) : connect({ path: options.to.path, onread } as unknown as { path: string })
+    if (!('fd' in options.to)) this.#socket.once('connect', () => (this.#fd = (this.#socket as unknown as { _handle: { fd: number } })._handle.fd))
     this.#socket.on('error', (error) => this.#end(error))
     this.#socket.on('end', () => this.#end(undefined))
     this.#socket.on('close', () => this.#end(undefined))
     this.#socket.on('drain', options.onDrain)
-    this.#socket.read(0)
+    if ('fd' in options.to) this.#socket.read(0)
   }
 
   /** Bytes accepted by `send` that the kernel has not taken yet. */
@@ -96,7 +98,7 @@ export class Channel {
     this.#collected = []
     this.#collectedBytes = 0
     let written = 0
-    if (this.#socket.writableLength === 0) {
+    if (this.#fd >= 0 && this.#socket.writableLength === 0) {
       try {
         written = writeSync(this.#fd, bytes)
       } catch (error) {
@@ -110,6 +112,13 @@ export class Channel {
   async drained(): Promise<void> {
     this.flush()
     if (this.#socket.writableLength > 0 && !this.#ended) await new Promise<void>((resolve) => this.#socket.write('', () => resolve()))
+  }
+
+  /** Everything sent so far leaves; then the connection is closed, and `onEnd` is not called any more. */
+  async close(): Promise<void> {
+    await this.drained()
+    this.#ended = true
+    this.#socket.destroy()
   }
 
   #collect(frame: Buffer): void {

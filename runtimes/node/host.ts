@@ -18,6 +18,7 @@ import { FrameFlag, FRAMES_VERSION, FrameType, USAGE_BYTES, parseJson, splitHead
 import { PlatformError } from '../../src/contract/errors.ts'
 import type { Call } from './calls.ts'
 import { Channel } from './channel.ts'
+import type { ChannelOptions } from './channel.ts'
 import { errorPayload, Invocation, type InvocationOwner } from './invocation.ts'
 
 /** Exit code after a broken protocol (EX_PROTOCOL). */
@@ -34,7 +35,17 @@ export interface Instance {
   onDrain?(): void
   /** The last moment: whatever is held back is sent now. */
   beforeExit?(): void
+  /** What an invocation used, where the instance knows better than a share of the process's cpu time. */
+  usageOf?(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number }
 }
+
+export interface HostOptions {
+  readonly to: ChannelOptions['to']
+  /** Ends what this host serves, once everything is sent: the process, where it serves one function. */
+  readonly exit: (code: number) => void
+}
+
+const wholeProcess: HostOptions = { to: { fd: 3 }, exit: (code) => process.exit(code) }
 
 export class Host implements InvocationOwner {
   readonly channel: Channel
@@ -42,6 +53,7 @@ export class Host implements InvocationOwner {
   readonly calls = new Map<number, Call>()
   #instance: Instance | undefined
   #state: 'new' | 'loading' | 'ready' | 'stopping' = 'new'
+  readonly #exit: (code: number) => void
   readonly #invocations = new Map<number, Invocation>()
   readonly #late = new Set<Invocation>()
   #begun: Invocation[] = []
@@ -56,23 +68,26 @@ export class Host implements InvocationOwner {
     for (const invocation of begun) if (invocation.isOpen) this.channel.send(FrameType.waiting, 0, invocation.stream)
   }
 
-  constructor(fd = 3) {
+  constructor(options: HostOptions = wholeProcess) {
+    this.#exit = options.exit
     this.channel = new Channel({
-      fd,
+      to: options.to,
       onFrame: (type, flags, stream, payload) => this.#receive(type, flags, stream, payload),
       onTurn: () => {
         this.#sampleIsFresh = false
       },
       onEnd: (error) => {
         if (error instanceof Error) process.stderr.write(`skep runtime: the channel ended: ${error.message}\n`)
-        process.exit(error === undefined ? 0 : EXIT_BROKEN)
+        this.#exit(error === undefined ? 0 : EXIT_BROKEN)
       },
       onDrain: () => this.#instance?.onDrain?.(),
     })
-    process.on('exit', () => {
-      this.#instance?.beforeExit?.()
-      this.channel.flush()
-    })
+    if (options === wholeProcess) {
+      process.on('exit', () => {
+        this.#instance?.beforeExit?.()
+        this.channel.flush()
+      })
+    }
   }
 
   hello(runtime: HelloFrame['runtime']): void {
@@ -86,6 +101,8 @@ export class Host implements InvocationOwner {
   }
 
   usageOf(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number } {
+    const known = this.#instance?.usageOf?.(invocation)
+    if (known !== undefined) return known
     this.#sample()
     return {
       cpuUs: Math.min(0xffffffff, Math.max(0, Math.round(this.#cpuVirtualUs - invocation.cpuMark))),
@@ -131,7 +148,7 @@ export class Host implements InvocationOwner {
       case FrameType.init:
         return this.#init(parseJson<InitFrame>(payload.toString()))
       case FrameType.stop:
-        if (this.#state === 'new' || this.#state === 'loading') process.exit(0)
+        if (this.#state === 'new' || this.#state === 'loading') return this.#exit(0)
         this.#state = 'stopping'
         return this.#exitWhenDone()
       default:
@@ -143,13 +160,14 @@ export class Host implements InvocationOwner {
     if (this.#state !== 'new') throw broken('a second init')
     if (typeof frame?.entry !== 'string' || typeof frame.environment !== 'object' || frame.environment === null) throw broken('an init without entry and environment')
     this.#state = 'loading'
-    const startMs = performance.now()
+    // Not `performance.now`: Node loads that at its first use, 0.4 ms.
+    const startNs = process.hrtime.bigint()
     this.#instance!.init(frame).then(
       (shape) => {
         this.#state = 'ready'
         // What starting and loading used is not the first invocation's.
         this.#sample()
-        const inited: InitedFrame = { shape, initUs: Math.round((performance.now() - startMs) * 1000) }
+        const inited: InitedFrame = { shape, initUs: Number((process.hrtime.bigint() - startNs) / 1000n) }
         this.channel.send(FrameType.inited, 0, 0, JSON.stringify(inited))
         this.channel.flush()
       },
@@ -157,7 +175,7 @@ export class Host implements InvocationOwner {
         this.#instance?.beforeExit?.()
         this.channel.send(FrameType.initFailed, 0, 0, errorPayload(PlatformError.from(error)))
         await this.channel.drained()
-        process.exit(EXIT_INIT_FAILED)
+        this.#exit(EXIT_INIT_FAILED)
       },
     )
   }
@@ -208,7 +226,7 @@ export class Host implements InvocationOwner {
   #exitWhenDone(): void {
     if (this.#state !== 'stopping' || this.#invocations.size > 0 || this.#late.size > 0) return
     this.#instance?.beforeExit?.()
-    void this.channel.drained().then(() => process.exit(0))
+    void this.channel.drained().then(() => this.#exit(0))
   }
 }
 

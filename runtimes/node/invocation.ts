@@ -18,6 +18,8 @@ import type { Channel } from './channel.ts'
 /** Head bytes that fit beside an inline body in any case. */
 const HEAD_BYTES_MAX = 64 * 1024
 const TEXT_BYTES_MAX = 16 * 1024
+/** Beyond, an error goes without its details: a quarter of a frame, as a character has up to three bytes. */
+const ERROR_CHARACTERS_MAX = 256 * 1024
 const HEADER_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 const PLAIN_TEXT_HEADERS = ['content-type', 'text/plain;charset=UTF-8']
@@ -211,8 +213,10 @@ export function describe(value: unknown): string {
 
 /** An error as the payload of a reset: cut so that it fits a frame whatever the user's message is. */
 export function errorPayload(error: PlatformError): string {
-  const body = error.toBody()
-  return JSON.stringify({ ...body, message: cut(body.message), ...(body.stack !== undefined && { stack: cut(body.stack) }) })
+  const { code, message, stack, details } = error.toBody()
+  const rest = { code, message: cut(message), ...(stack !== undefined && { stack: cut(stack) }) }
+  const text = JSON.stringify({ ...rest, details })
+  return text.length <= ERROR_CHARACTERS_MAX ? text : JSON.stringify(rest)
 }
 
 export function u32(value: number): Buffer {

@@ -28,6 +28,12 @@ function start(): void {
   const output = new Output(host.channel, () => context.getStore()?.stream ?? 0)
   output.install()
   installLightGlobals()
-  host.serve(new NodeInstance(host, output, context, root))
+  const instance = new NodeInstance(host, output, context, root)
+  host.serve(instance)
   host.hello('node')
+  // A function that was waiting has been read by now. A stem cell has time: loading any module makes Node's loader ready for the
+  // function's, and this one is what functions import most.
+  setImmediate(() => {
+    if (!instance.isAssigned) import(new URL('./sdk/index.js', import.meta.url).href).catch(() => {})
+  })
 }

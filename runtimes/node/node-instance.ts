@@ -28,6 +28,7 @@ export class NodeInstance implements Instance {
   readonly #context: AsyncLocalStorage<Invocation>
   readonly #root: string
   #frame!: InitFrame
+  #isAssigned = false
   #environment: Readonly<Record<string, string>> = {}
   #handler!: Handler
   readonly #run = (invocation: Invocation): void => {
@@ -55,8 +56,14 @@ export class NodeInstance implements Instance {
     process.on('unhandledRejection', (reason) => this.#uncaught('Unhandled rejection', reason, stacks))
   }
 
+  /** It has been told which function it is. */
+  get isAssigned(): boolean {
+    return this.#isAssigned
+  }
+
   async init(frame: InitFrame): Promise<InitedFrame['shape']> {
     this.#frame = frame
+    this.#isAssigned = true
     setEnvironment(frame.environment)
     this.#environment = { ...process.env } as Record<string, string>
     process.chdir(this.#root)

@@ -57,6 +57,19 @@ describe('frames', () => {
     )
   })
 
+  test('come out whole when the channel reads into one buffer again and again', () => {
+    const payload = Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * 7) % 251))
+    const bytes = encodeFrame(FrameType.data, 0, 2, payload)
+    for (const pieceBytes of [1, 500, 1700, 2600]) {
+      const buffer = Buffer.alloc(pieceBytes)
+      const frames: Buffer[] = []
+      const decoder = new FrameDecoder((_type, _flags, _stream, received) => frames.push(Buffer.from(received)))
+      for (let at = 0; at < bytes.length; at += pieceBytes) decoder.push(buffer.subarray(0, bytes.copy(buffer, 0, at, Math.min(bytes.length, at + pieceBytes))))
+      assert.equal(frames.length, 1)
+      assert(frames[0]!.equals(payload), `pieces of ${pieceBytes} bytes`)
+    }
+  })
+
   test('come out byte by byte, up to the largest', () => {
     const small = encodeFrame(FrameType.log, 0, 7, 'ünï')
     assert.equal(decodeAll(cut(small, [1]))[0]!.payload.toString(), 'ünï')

@@ -20,6 +20,7 @@
  *       `reset`, which tells the platform that the code has let go (a runtime that does not is hung, and killed).
  */
 import { PlatformError } from './errors.ts'
+import type { RestoreMode } from './start-figures.ts'
 
 /** The version of this protocol; `hello` carries it, and the platform refuses a runtime of another. */
 export const FRAMES_VERSION = 1
@@ -37,6 +38,10 @@ export const FrameType = {
   log: 5,
   /** platform → runtime: no more invocations will come; exit when the open ones have ended. */
   stop: 6,
+  /** platform → faaslet host, on its own channel: JSON {@link HostCommand}. */
+  command: 7,
+  /** faaslet host → platform, on its own channel: JSON {@link HostEvent}. */
+  event: 8,
   /** either: begins a stream. JSON {@link OpenHead}, then body bytes. */
   open: 16,
   /** either: the answer begins. JSON {@link AnswerHead}, then body bytes. */
@@ -51,6 +56,8 @@ export const FrameType = {
   waiting: 21,
   /** runtime → platform, just before its END: what the invocation used. Payload: u32 cpu µs, u32 peak memory KB. */
   usage: 22,
+  /** faaslet host → platform, before the answer's head: how this invocation's faaslet was made. JSON StartFigures (start-figures.ts). */
+  started: 23,
 } as const
 export type FrameType = (typeof FrameType)[keyof typeof FrameType]
 
@@ -79,7 +86,7 @@ export type LogLevelName = keyof typeof LogLevel
 
 export interface HelloFrame {
   readonly protocol: number
-  readonly runtime: 'node' | 'python' | 'command' | 'http'
+  readonly runtime: 'node' | 'python' | 'command' | 'http' | 'faaslet'
   readonly version: string
   readonly pid: number
 }
@@ -99,7 +106,43 @@ export interface InitFrame {
   readonly environment: Readonly<Record<string, string>>
   readonly concurrency: number
   readonly memoryMb: number
+  /** For faaslets only. */
+  readonly faaslet?: FaasletInit
 }
+
+export interface FaasletInit {
+  readonly kind: 'wasm' | 'js'
+  /** A new instance for each invocation, or the same ones again. */
+  readonly reuse: boolean
+  readonly network: 'none' | 'host'
+  readonly initTimeoutMs: number
+  /** Absent: none has been taken yet; the host boots one and says `booted`. */
+  readonly snapshot?: SnapshotUse
+}
+
+export interface SnapshotUse {
+  /** Below /app, with the files of pager/open-snapshot.ts. */
+  readonly directory: string
+  /** `auto`: mapped while the page cache holds the image, prefetched from the working set while it does not. */
+  readonly mode: RestoreMode | 'auto'
+  /** Records the pages that the next invocation touches, and says `recorded`. */
+  readonly record: 'userfaultfd' | 'pagemap' | 'no'
+}
+
+/** What the platform asks of a faaslet host. `socket` names a socket below /app that the host is to connect to. */
+export type HostCommand =
+  /** Serve a revision: frames on that connection, as on the channel of an instance of its own. */
+  | { readonly do: 'attach'; readonly id: string; readonly socket: string }
+  /** Write the snapshot image of a booted revision, or the last trace, to that connection (worker/snapshots). */
+  | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: 'image' | 'trace' }
+  | { readonly do: 'use'; readonly id: string; readonly snapshot: SnapshotUse }
+
+export type HostEvent =
+  /** The revision is initialised and its memory can be captured, or why not: then every faaslet boots. */
+  | { readonly event: 'booted'; readonly id: string; readonly capturable: boolean; readonly why?: string }
+  | { readonly event: 'recorded'; readonly id: string; readonly pages: number }
+  /** The snapshot's files could not be used. */
+  | { readonly event: 'damaged'; readonly id: string; readonly why: string }
 
 export interface InitedFrame {
   /** The handler shape found. */
@@ -216,17 +259,24 @@ export class FrameDecoder {
     this.#onFrame = onFrame
   }
 
+  /** Whether no part of a frame is held. */
+  get isEmpty(): boolean {
+    return this.#partsBytes === 0
+  }
+
   push(chunk: Buffer): void {
     if (this.#partsBytes > 0) {
-      this.#parts.push(chunk)
       this.#partsBytes += chunk.length
       if (this.#partsBytes < this.#neededBytes) {
+        // A copy: the chunk may be a read buffer that the next read fills again.
+        this.#parts.push(Buffer.from(chunk))
         if (++this.#loose === PARTS_JOINED) {
           this.#parts.push(Buffer.concat(this.#parts.splice(-PARTS_JOINED)))
           this.#loose = 0
         }
         return
       }
+      this.#parts.push(chunk)
       chunk = Buffer.concat(this.#parts)
       this.#parts = []
       this.#loose = 0

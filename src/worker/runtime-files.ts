@@ -1,9 +1,13 @@
 /**
- * The runtimes' own files in the form that starts fastest: JavaScript bundled without types, Python compiled.
+ * The runtimes' own files in the form that starts fastest: JavaScript bundled and compiled, Python compiled; and beside
+ * Node's the shared libraries that Node is linked with, so that a sandbox gets all of it with one mount.
  *
  * Made once per version of the files, beside the data, by processes of their own: neither the bundler's memory nor the
  * 100 ms it takes are the platform's. Where that fails (no space, read-only), the files are used as they are, which only
  * makes each start some 30 ms slower.
+ *
+ * The libraries are copies, made when the platform starts and the host's have changed: a sandbox sees an update of the host's after the
+ * platform's next start.
  *
  * Invariants:
  *   F1. A directory under its digest is complete: it was renamed there after everything in it was written.
@@ -11,19 +15,58 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { cp, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { access, chmod, constants, copyFile, cp, mkdir, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { nativeFile } from '#pager/native-file.ts'
 
 export const sourceRoot = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
-/** Host directory with main.js and bridge.js. @throws when it cannot be made. */
-export function nodeRuntimeFiles(directory: string): Promise<string> {
-  return prepared(directory, ['runtimes/node', 'src/contract'], async (temporary) => {
-    await run(process.execPath, [join(sourceRoot, 'runtimes/node/bundle.ts'), temporary])
-  })
+/** Below the directory of {@link nodeRuntimeFiles}: a library at /lib/x is in `host/lib/x`. */
+export const LIBRARIES_DIRECTORY = 'host'
+
+/**
+ * Host directory with main.cjs and bridge.cjs, what they run, the SDK, and copies of the libraries.
+ * @param libraries Files of the host, by absolute path.
+ * @throws when it cannot be made.
+ */
+export async function nodeRuntimeFiles(directory: string, libraries: readonly string[]): Promise<string> {
+  const states = await Promise.all(libraries.map(async (path) => [path, await stat(path)] as const))
+  const salt = [process.version, process.arch, ...states.map(([path, { size, mtimeMs }]) => `${path} ${size} ${mtimeMs}`)].join('\n')
+  return prepared(
+    directory,
+    ['runtimes/node', 'src/contract'],
+    async (temporary) => {
+      await run(process.execPath, [join(sourceRoot, 'runtimes/node/bundle.ts'), temporary])
+      for (const path of libraries) {
+        const copy = join(temporary, LIBRARIES_DIRECTORY, path)
+        await mkdir(dirname(copy), { recursive: true })
+        await copyFile(path, copy)
+        await chmod(copy, 0o755)
+      }
+    },
+    salt,
+  )
+}
+
+/** Host directory with main.js, the JavaScript engine, and the native addon where it has been built. @throws when it cannot be made. */
+export async function faasletHostFiles(directory: string): Promise<string> {
+  // Compiled once per checkout and version. Without a compiler, the host does without it.
+  if (!existsSync(nativeFile())) await run(process.execPath, [join(sourceRoot, 'scripts/build-native.ts')]).catch(() => {})
+  // The addon's name has its content, and whether it is there at all matters.
+  const addon = existsSync(nativeFile()) ? nativeFile() : 'no addon'
+  const sources = ['runtimes/faaslet', 'runtimes/node', 'src/contract', 'src/pager']
+  return prepared(directory, sources, (temporary) => run(process.execPath, [join(sourceRoot, 'runtimes/faaslet/bundle.ts'), temporary]).then(() => {}), `${process.version} ${process.arch} ${addon}`)
+}
+
+/** Whether programs may be run from a file's file system: the kernel says so of executable files (mount option noexec). */
+export async function mayRun(path: string): Promise<boolean> {
+  return access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** Host directory with main.py and compiled modules. @param python Host path of the interpreter that will run them. */
@@ -34,7 +77,7 @@ export function pythonRuntimeFiles(directory: string, python: string): Promise<s
   }, python)
 }
 
-async function prepared(directory: string, sources: readonly string[], make: (temporary: string) => Promise<void>, salt = process.version): Promise<string> {
+async function prepared(directory: string, sources: readonly string[], make: (temporary: string) => Promise<void>, salt: string): Promise<string> {
   const digest = createHash('sha256').update(salt)
   for (const source of sources) await addFiles(digest, join(sourceRoot, source))
   const target = join(directory, `${sources[0]!.slice('runtimes/'.length)}-${digest.digest('hex').slice(0, 16)}`)

@@ -8,7 +8,6 @@
  *   BH1. When the program ends, the instance ends with it.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { Agent, request as httpRequest } from 'node:http'
 import { connect } from 'node:net'
 import { PlatformError } from '../../../src/contract/errors.ts'
 import type { InitedFrame, InitFrame } from '../../../src/contract/frames.ts'
@@ -16,6 +15,9 @@ import type { Instance } from '../host.ts'
 import { answerInvalid, type Invocation } from '../invocation.ts'
 import type { Output } from '../output.ts'
 import { LineReader, programOf, startFailure } from './program.ts'
+
+// Not imported: the bundler puts imports of Node's modules to the top of its one file, and this one takes 8 ms, which kind `command` need not wait for.
+const { Agent, request: httpRequest } = process.getBuiltinModule('node:http')
 
 const PORT_DEFAULT = '8080'
 /** First and longest pause between two tries to connect, ms. */

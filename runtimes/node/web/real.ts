@@ -20,8 +20,8 @@ const isLazy = process.execArgv.includes(INTERNALS_FLAG)
 let classes: RealClasses | undefined = isLazy ? undefined : { Headers, Request, Response }
 const nodeFetch = globalThis.fetch
 
-// Not for the processes that the function starts.
-if (isLazy) process.execArgv = process.execArgv.filter((flag) => flag !== INTERNALS_FLAG)
+// The platform's flags (worker/runtimes.ts) are not for the processes that the function starts.
+if (isLazy) process.execArgv = process.execArgv.filter((flag) => flag !== INTERNALS_FLAG && !flag.startsWith('--min-semi-space-size='))
 
 export const realHeaders = (): typeof Headers => load().Headers
 export const realRequest = (): typeof Request => load().Request

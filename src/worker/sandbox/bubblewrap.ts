@@ -42,7 +42,7 @@ export interface BubblewrapCommand {
  * @param hasFilter Whether the gate brings a system call filter; without one it brings one byte.
  */
 export function bubblewrapCommand(options: SandboxOptions, codeDirectory: string, hasFilter: boolean): BubblewrapCommand {
-  const bind = (mount: SandboxMount): string[] => ['--ro-bind', mount.from, mount.to]
+  const bind = (mount: SandboxMount): string[] => [mount.isLink === true ? '--symlink' : '--ro-bind', mount.from, mount.to]
   const shared = options.network === 'host'
   const [harmless, others] = [true, false].map((wanted) => Object.entries(options.environment).filter(([name]) => isHarmless(name) === wanted))
   return {

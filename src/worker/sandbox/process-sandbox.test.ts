@@ -108,6 +108,13 @@ describe('the process sandbox', { skip, timeout: 120_000 }, () => {
     }
   })
 
+  test('shows a link where one is asked for, to what another mount shows', async () => {
+    const shown = mkdtempSync(join(data, 'shown-'))
+    writeFileSync(join(shown, 'word'), 'seen')
+    const mounts = [...node, { from: shown, to: '/shown' }, { from: '/shown/word', to: '/some/where/else', isLink: true as const }]
+    assert.equal(await printed({ command: [process.execPath, '-p', `require('fs').readFileSync('/some/where/else', 'utf8')`], mounts }), 'seen\n')
+  })
+
   test('runs the program as nobody special, alone, in a bare root', async () => {
     const script = `console.log(JSON.stringify({
       uid: process.getuid(), pid: process.pid, host: require('os').hostname(), root: fs.readdirSync('/').sort(), dev: fs.readdirSync('/dev').sort(),

@@ -57,6 +57,7 @@ interface Host {
 }
 
 const filter = isSeccompArchitecture(process.arch) ? seccompProgram(process.arch) : undefined
+const pagingFilter = isSeccompArchitecture(process.arch) ? seccompProgram(process.arch, { paging: true }) : undefined
 /** Opens the gate where there is no filter to bring: bwrap then waits for one byte. */
 const gateByte = Buffer.from([0])
 
@@ -123,7 +124,7 @@ export class ProcessSandboxProvider implements SandboxProvider {
       if (!Array.isArray(child.stdio)) throw new Error('no file descriptors are left: raise ulimit -n')
       const gate = probe.state === 'works' ? (child.stdio[gateFd] as Socket) : undefined
       gate?.on('error', () => {})
-      gate?.end(filter ?? gateByte)
+      gate?.end((options.paging === true ? pagingFilter : filter) ?? gateByte)
       const sandbox = new RunningSandbox({
         id: options.id,
         child,

@@ -27,6 +27,8 @@ export interface SandboxLimits {
 export interface SandboxMount {
   readonly from: string
   readonly to: string
+  /** `from` is a path inside, which another mount shows, and `to` becomes a link to it: a mount takes 0.1 ms or more, a link nothing. */
+  readonly isLink?: true
 }
 
 export interface SandboxOptions {
@@ -40,6 +42,8 @@ export interface SandboxOptions {
   readonly network: 'none' | 'host'
   /** Size of the private /tmp. */
   readonly tmpBytesMax: number
+  /** Lets the program serve the page faults of its own memory (userfaultfd): only for the platform's own programs. */
+  readonly paging?: boolean
 }
 
 export interface SandboxUsage {
@@ -70,6 +74,11 @@ export interface Sandbox {
   /** Replaces the limits, when a stem cell becomes an instance of a function that has its own. */
   limit(limits: SandboxLimits): void
   usage(): SandboxUsage
+  /**
+   * Where a sandbox can outlive the instance that had it: leaves it to the next one of the same revision. Only when nothing runs in it.
+   * @returns false when it cannot, and has to be ended otherwise. After true, `exited` resolves as if it had been destroyed.
+   */
+  detach?(reason: string): boolean
   /** Kills everything inside at once. Resolves as `exited` does. */
   destroy(reason: string): Promise<SandboxExit>
 }

@@ -25,8 +25,8 @@ interface Call {
 }
 
 /** Runs the program as the kernel would. Returns the verdict. */
-function verdict(architecture: SeccompArchitecture, call: Call): number {
-  const program = seccompProgram(architecture)
+function verdict(architecture: SeccompArchitecture, call: Call, options?: { readonly paging: boolean }): number {
+  const program = seccompProgram(architecture, options)
   const data = Buffer.alloc(64)
   data.writeUInt32LE(call.number >>> 0, 0)
   data.writeUInt32LE(call.audit ?? auditArchitectures[architecture], 4)
@@ -56,6 +56,17 @@ for (const architecture of architectures) {
   const socket = inspectedCalls.socket[column]
 
   describe(`seccomp filter for ${architecture}`, () => {
+    test('lets a pager have userfaultfd for its own faults, and nothing else of the list', () => {
+      const number = deniedCalls.userfaultfd[column]
+      const paging = { paging: true }
+      assert.equal(verdict(architecture, { number, arguments: [1] }, paging), 0x7fff0000)
+      assert.equal(verdict(architecture, { number, arguments: [0] }, paging), 0x00050001)
+      assert.equal(verdict(architecture, { number, arguments: [1] }), 0x00050001)
+      for (const [name, numbers] of Object.entries(deniedCalls)) {
+        if (name !== 'userfaultfd' && numbers[column] >= 0) assert.equal(verdict(architecture, { number: numbers[column], arguments: [1] }, paging), 0x00050001, name)
+      }
+    })
+
     test('denies every call of its list (F2)', () => {
       for (const [name, numbers] of Object.entries(deniedCalls)) {
         if (numbers[column] >= 0) assert.equal(verdict(architecture, { number: numbers[column] }), eperm, name)

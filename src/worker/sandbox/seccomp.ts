@@ -129,6 +129,9 @@ const EAFNOSUPPORT = 97
 /** Every x32 call has this bit; so has the number -1. */
 const x32Bit = 0x40000000
 
+/** linux/userfaultfd.h. Without it, one that handles the faults of system calls could hold the kernel up at any of them. */
+const UFFD_USER_MODE_ONLY = 1
+
 /** linux/net.h and linux/netlink.h. */
 const AF_NETLINK = 16
 const openFamilies = [1 /* UNIX */, 2 /* INET */, 10 /* INET6 */]
@@ -151,12 +154,15 @@ export function isSeccompArchitecture(architecture: string): architecture is Sec
   return Object.hasOwn(auditArchitectures, architecture)
 }
 
-/** The program as the kernel and `bwrap --seccomp` take it: little-endian instructions of eight bytes. */
-export function seccompProgram(architecture: SeccompArchitecture): Buffer {
-  return assemble(steps(architecture))
+/**
+ * The program as the kernel and `bwrap --seccomp` take it: little-endian instructions of eight bytes.
+ * @param paging Allows userfaultfd for faults of the program itself: what a faaslet host restores memories with (pager/).
+ */
+export function seccompProgram(architecture: SeccompArchitecture, { paging = false }: { readonly paging?: boolean } = {}): Buffer {
+  return assemble(steps(architecture, paging))
 }
 
-function steps(architecture: SeccompArchitecture): readonly Step[] {
+function steps(architecture: SeccompArchitecture, paging: boolean): readonly Step[] {
   const numberOf = (numbers: readonly [number, number]): number => numbers[architecture === 'x64' ? 0 : 1]
   const denied = Object.values(deniedCalls).map(numberOf).filter((number) => number >= 0)
   const load = (offset: number): Step => ({ kind: 'load', offset })
@@ -171,6 +177,7 @@ function steps(architecture: SeccompArchitecture): readonly Step[] {
     { kind: 'jump', test: 'equal', value: numberOf(inspectedCalls.ioctl), then: 'ioctl' },
     { kind: 'jump', test: 'equal', value: numberOf(inspectedCalls.personality), then: 'personality' },
     { kind: 'jump', test: 'equal', value: numberOf(inspectedCalls.clone3), then: 'absent' },
+    ...(paging ? [{ kind: 'jump', test: 'equal', value: numberOf(deniedCalls.userfaultfd), then: 'userfaultfd' } as const] : []),
     ...denied.map((value): Step => ({ kind: 'jump', test: 'equal', value, then: 'deny' })),
     { kind: 'return', value: allow },
     { kind: 'label', name: 'clone' },
@@ -180,6 +187,7 @@ function steps(architecture: SeccompArchitecture): readonly Step[] {
     load(offsets.argument(0)),
     { kind: 'jump', test: 'equal', value: 0, then: 'allow' },
     { kind: 'jump', test: 'equal', value: 0xffffffff, then: 'allow', else: 'deny' },
+    ...(paging ? ([{ kind: 'label', name: 'userfaultfd' }, load(offsets.argument(0)), { kind: 'jump', test: 'anyBit', value: UFFD_USER_MODE_ONLY, then: 'allow', else: 'deny' }] as const) : []),
     { kind: 'label', name: 'ioctl' },
     load(offsets.argument(1)),
     ...terminalRequests.map((value): Step => ({ kind: 'jump', test: 'equal', value, then: 'deny' })),

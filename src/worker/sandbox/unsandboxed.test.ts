@@ -24,6 +24,10 @@ test('a path that only begins alike, an option or a word stays as it is', () => 
   for (const text of ['/skepper/a', '/application', '-e', 'app', '--x=/app', '']) assert.equal(hostPath(text, mounts), text)
 })
 
+test('a link inside is no place of the host', () => {
+  assert.equal(hostPath('/lib/libc.so', [...mounts, { from: '/skep/lib', to: '/lib', isLink: true }]), '/lib/libc.so')
+})
+
 test('program, arguments and lists of paths are translated, other values are not', () => {
   const command = unsandboxedCommand(
     {

@@ -32,6 +32,8 @@ export function unsandboxedCommand(options: SandboxOptions, codeDirectory: strin
 export function hostPath(path: string, mounts: readonly SandboxMount[]): string {
   let best: SandboxMount | undefined
   for (const mount of mounts) {
+    // Where a link leads is a path inside, too.
+    if (mount.isLink === true) continue
     const isWithin = path === mount.to || path.startsWith(mount.to.endsWith('/') ? mount.to : `${mount.to}/`)
     // Of two at the same place the later one hides the earlier.
     if (isWithin && mount.to.length >= (best?.to.length ?? 0)) best = mount
