@@ -87,38 +87,35 @@ export class Front {
     const { namespace } = revision
     if (what.async === true || prefersAsync(request.headers['prefer'])) return this.#acceptAsync(request, response, revision, what)
     admission.admit(namespace)
-    const begin = (body: InvocationRequest['body']): void => {
-      const sink = new HttpSink(response)
-      const headers = functionHeaders(request, what.keyed, what.prefix)
-      let begun: Invocation | undefined
-      this.#options.invoker.begin(
-        {
-          revision,
-          origin: what.kind === 'http' ? 'http' : 'api',
-          request: {
-            kind: what.kind,
-            method: request.method ?? 'GET',
-            path: what.path,
-            headers: headers.list,
-            headersJson: headers.json,
-            body,
-          },
-          sink,
-          traceparent: this.#options.traceparent(request.headers['traceparent']),
-          ended: () => admission.release(namespace),
-        },
-        (invocation) => {
-          begun = invocation
-          sink.invocation = invocation
-        },
-      )
-      if (begun?.state === 'ended') return
-      response.on('close', () => {
-        if (begun !== undefined && begun.state !== 'ended') begun.cancel(new PlatformError('CANCELLED', 'The client closed the connection before the answer was complete.'))
-      })
-    }
-    withBody(request, begin, () => admission.release(namespace))
+    withBody(request, (body) => this.#begin(request, response, revision, what, body), () => admission.release(namespace))
   }
+
+  #begin(request: IncomingMessage, response: ServerResponse, revision: Revision, what: InvokeOptions, body: InvocationRequest['body']): void {
+    const sink = new HttpSink(response)
+    const headers = functionHeaders(request, what.keyed, what.prefix)
+    const invocation = this.#options.invoker.begin(
+      {
+        revision,
+        origin: what.kind === 'http' ? 'http' : 'api',
+        request: {
+          kind: what.kind,
+          method: request.method ?? 'GET',
+          path: what.path,
+          headers: headers.list,
+          headersJson: headers.json,
+          body,
+        },
+        sink,
+        traceparent: this.#options.traceparent(request.headers['traceparent']),
+        ended: this.#release,
+      },
+      bindSink,
+    )
+    if (invocation.state !== 'ended') response.on('close', () => sink.clientGone())
+  }
+
+  /** One function for all: a closure per invocation that is kept until its end outlives the young generation. */
+  readonly #release = (invocation: Invocation): void => this.#options.admission.release(invocation.revision.namespace)
 
   #route(request: IncomingMessage, response: ServerResponse, url: string): void {
     if (url.startsWith('/fn/')) return this.#invokeFunction(request, response, url)
@@ -134,7 +131,7 @@ export class Front {
   }
 
   #invokeFunction(request: IncomingMessage, response: ServerResponse, url: string): void {
-    const { namespace, name, path } = parseFunctionPath(url)
+    const { namespace, name, prefix, path } = parseFunctionPath(url)
     const revision = this.#options.resolve(namespace, name)
     // Whether a function exists is told only to those who may call it.
     let keyed = false
@@ -148,7 +145,7 @@ export class Front {
     if (revision === undefined) {
       throw new PlatformError('FUNCTION_NOT_FOUND', `There is no function ${name} in namespace ${namespace}; \`skep list\` shows those that exist.`)
     }
-    this.invoke(request, response, revision, { kind: 'http', path, keyed, prefix: `/fn/${namespace}/${name}` })
+    this.invoke(request, response, revision, { kind: 'http', path, keyed, prefix })
   }
 
   #acceptAsync(
@@ -195,6 +192,11 @@ export class Front {
     }
     withBody(request, accept, done)
   }
+}
+
+/** Before anything can be answered. The sink is the one that `#begin` has made. */
+function bindSink(invocation: Invocation): void {
+  ;(invocation.sink as HttpSink).invocation = invocation
 }
 
 /** `respond-async` may come among other preferences, and with parameters (RFC 7240, 2 and 4.1). */

@@ -20,10 +20,10 @@ describe('an address', () => {
     for (const [url, path] of [
       ['/fn/n/f', '/'], ['/fn/n/f/', '/'], ['/fn/n/f/a/b', '/a/b'], ['/fn/n/f?x=1', '/?x=1'], ['/fn/n/f/?x=/y', '/?x=/y'], ['/fn/n/f//a/../b', '//a/../b'], ['/fn/n/f/%2e%2e', '/%2e%2e'],
     ] as const) {
-      assert.deepEqual(parseFunctionPath(url), { namespace: 'n', name: 'f', path })
+      assert.deepEqual(parseFunctionPath(url), { namespace: 'n', name: 'f', prefix: '/fn/n/f', path })
     }
     const longest = 'a'.repeat(64)
-    assert.deepEqual(parseFunctionPath(`/fn/${longest}/${longest}`), { namespace: longest, name: longest, path: '/' })
+    assert.deepEqual(parseFunctionPath(`/fn/${longest}/${longest}`), { namespace: longest, name: longest, prefix: `/fn/${longest}/${longest}`, path: '/' })
   })
 
   test('without two names is refused, saying what an address looks like', () => {
@@ -31,6 +31,20 @@ describe('an address', () => {
       assert.throws(() => parseFunctionPath(url), { code: 'NAME_INVALID' }, url)
     }
     assert.throws(() => parseFunctionPath(`/fn/${'n'.repeat(100_000)}`), (error: PlatformError) => error.message.length < 300)
+  })
+
+  test('is taken apart the same whether it came before or not, however many functions there are', () => {
+    const names = Array.from({ length: 2000 }, (_, index) => index.toString(36))
+    for (let round = 0; round < 2; round++) {
+      for (const name of names) {
+        for (const rest of ['', '/', `/${name}/x?y=/z`, '?q']) {
+          const path = rest.startsWith('/') ? rest : `/${rest}`
+          assert.deepEqual(parseFunctionPath(`/fn/n-${name}/f${name}${rest}`), { namespace: `n-${name}`, name: `f${name}`, prefix: `/fn/n-${name}/f${name}`, path })
+        }
+      }
+    }
+    // These two have the same hash.
+    assert.deepEqual([parseFunctionPath('/fn/n/Aa').name, parseFunctionPath('/fn/n/BB').name, parseFunctionPath('/fn/n/Aa').name], ['Aa', 'BB', 'Aa'])
   })
 
   test('of any text is a function\'s or NAME_INVALID (fuzz)', () => {

@@ -12,29 +12,49 @@ import { isHopByHop } from './http-sink.ts'
 export interface FunctionPath {
   readonly namespace: string
   readonly name: string
+  /** `/fn/<namespace>/<name>`: the part that the function does not see. */
+  readonly prefix: string
   /** Begins with `/`. */
   readonly path: string
 }
 
+/**
+ * Functions that were addressed before, by a hash of their prefix; a later one takes the place of an earlier one. So the names
+ * of most requests need neither checking nor slicing, and are the same strings each time: whoever looks them up is quick.
+ */
+const knownFunctions: (Omit<FunctionPath, 'path'> | undefined)[] = new Array(256).fill(undefined)
+
 /** @throws NAME_INVALID. */
 export function parseFunctionPath(url: string): FunctionPath {
-  const namespaceEnd = url.indexOf('/', 4)
-  const namespace = url.slice(4, namespaceEnd < 0 ? undefined : namespaceEnd)
-  if (namespaceEnd < 0) throw new PlatformError('NAME_INVALID', `A function's address is /fn/<namespace>/<name>; this one ends after "${clip(namespace)}".`)
-  let nameEnd = namespaceEnd + 1
-  for (; nameEnd < url.length; nameEnd++) {
-    const code = url.charCodeAt(nameEnd)
-    if (code === SLASH || code === QUESTION) break
+  let hash = 0
+  let slashes = 0
+  let end = FN.length
+  for (; end < url.length; end++) {
+    const code = url.charCodeAt(end)
+    if (code === QUESTION || (code === SLASH && ++slashes === 2)) break
+    hash = (hash * 31 + code) | 0
   }
-  const name = url.slice(namespaceEnd + 1, nameEnd)
+  const place = hash & (knownFunctions.length - 1)
+  let known = knownFunctions[place]
+  if (known === undefined || known.prefix.length !== end || !url.startsWith(known.prefix)) knownFunctions[place] = known = splitPrefix(url.slice(0, end))
+  const rest = end === url.length ? '/' : url.slice(end)
+  return { namespace: known.namespace, name: known.name, prefix: known.prefix, path: rest.charCodeAt(0) === SLASH ? rest : `/${rest}` }
+}
+
+function splitPrefix(text: string): Omit<FunctionPath, 'path'> {
+  const namespaceEnd = text.indexOf('/', FN.length)
+  const namespace = text.slice(FN.length, namespaceEnd < 0 ? undefined : namespaceEnd)
+  if (namespaceEnd < 0) throw new PlatformError('NAME_INVALID', `A function's address is /fn/<namespace>/<name>; this one ends after "${clip(namespace)}".`)
+  const name = text.slice(namespaceEnd + 1)
   if (!NAME_PATTERN.test(namespace) || !NAME_PATTERN.test(name)) {
     throw new PlatformError(
       'NAME_INVALID',
       `"${clip(namespace)}/${clip(name)}" is no function's name: a name has 1 to 64 letters, digits, "_", "-" or ".", and begins with a letter or digit.`,
     )
   }
-  const rest = url.slice(nameEnd)
-  return { namespace, name, path: rest.charCodeAt(0) === SLASH ? rest : `/${rest}` }
+  // A string of its own: a slice would keep the whole address it was cut from.
+  const prefix = Buffer.from(text, 'latin1').toString('latin1')
+  return { namespace: prefix.slice(FN.length, namespaceEnd), name: prefix.slice(namespaceEnd + 1), prefix }
 }
 
 /** Lower-case name by name as sent; undefined for those that are not passed on. Names repeat: looking up beats lowering. */
@@ -151,5 +171,6 @@ function clip(text: string): string {
   return text.length <= 80 ? text : `${text.slice(0, 80)}… (${text.length} characters)`
 }
 
+const FN = '/fn/'
 const SLASH = 47
 const QUESTION = 63

@@ -34,6 +34,18 @@ describe('a whole answer', () => {
     assert.match(headers['x-skep-invocation-id'] as string, /^[0-9a-f]{32}$/)
   })
 
+  test('has its own headers, whether its array of them was seen before or not', async (context) => {
+    const arrays = Array.from({ length: 12 }, (_, index) => ['X-Number', String(index), 'Connection', 'close', 'Content-Length', '99'])
+    let next = 0
+    const server = await serveSinks(context, (sink) => sink.head(200, arrays[next]!, Buffer.from('whole'), true))
+    for (const index of [0, 0, 1, 0, ...arrays.keys(), ...arrays.keys(), 3, 3]) {
+      next = index
+      const { headers } = await server.ask('/')
+      assert.deepEqual([headers['x-number'], headers['content-length']], [String(index), '5'])
+    }
+    assert.deepEqual(arrays[0], ['X-Number', '0', 'Connection', 'close', 'Content-Length', '99'])
+  })
+
   test('of any bytes and size arrives as it is', async (context) => {
     for (const bytes of [1, 4095, 4096, 4097, 65_536]) {
       const body = Buffer.from(Array.from({ length: bytes }, (_, index) => index & 0xff))

@@ -55,6 +55,26 @@ describe('an invocation', () => {
     assert.deepEqual([invoker.openCount, records.length, records[0]!.logLines, records[0]!.id, order], [0, 1, 3, invocation.id, ['activator', 'ending', 'recorded', 'beginner']])
   })
 
+  test('tells whoever began it, and nobody else, though places are used again and others begin meanwhile', () => {
+    const { begin, clock, invoker } = ground()
+    const told = new Map<Invocation, Invocation[]>()
+    const one = (): Invocation => {
+      const heard: Invocation[] = []
+      const begun = begin({ ended: (ended) => heard.push(ended) })
+      told.set(begun, heard)
+      return begun
+    }
+    const open = Array.from({ length: 5 }, one)
+    for (let round = 0; round < 20; round++) {
+      open.splice(round % open.length, 1)[0]!.complete(clock.monotonicUs())
+      open.push(one())
+      begin().complete(clock.monotonicUs())
+    }
+    for (const invocation of open) invocation.fail(timeout, clock.monotonicUs())
+    assert.equal(invoker.openCount, 0)
+    for (const [invocation, heard] of told) assert.deepEqual(heard.map((ended) => ended.id), [invocation.id])
+  })
+
   test('is known to whoever began it before it can end', () => {
     const { invoker, submitted, clock } = ground()
     const order: string[] = []
@@ -78,6 +98,29 @@ describe('an invocation', () => {
     assert(cost > 0)
   })
 
+  test('whose instance was restored for it says so: the restore is sandbox, not run, and not billed', () => {
+    const { begin, records, clock } = ground()
+    const invocation = begin()
+    const figures = { mode: 'reap', restoreUs: 1500.4, pagesPrefetched: 100, pagesFaulted: 2, bytesRead: 417_792, readUs: 900 } as const
+    Object.assign(invocation, { start: 'snapshot', handedUs: clock.monotonicUs(), status: 200, startFigures: { start: 'snapshot', ...figures } })
+    clock.advance(4)
+    invocation.complete(clock.monotonicUs())
+    const { snapshot, sandboxUs, initUs, runUs, totalUs, gbMs, memoryLimitMb } = records[0]!
+    assert.deepEqual([snapshot, sandboxUs, initUs, runUs, totalUs], [figures, 1500, 0, 2500, 4000])
+    assert.equal(gbMs, (2.5 * memoryLimitMb) / 1024)
+  })
+
+  test('whose instance was booted for it, or used again, has no figures of a snapshot; booting is initialisation', () => {
+    const { begin, records, clock } = ground()
+    for (const [start, restoreUs] of [['cold', 3000], ['warm', 0]] as const) {
+      const invocation = begin()
+      Object.assign(invocation, { start, handedUs: clock.monotonicUs(), startFigures: { start, restoreUs } })
+      clock.advance(4)
+      invocation.complete(clock.monotonicUs())
+    }
+    assert.deepEqual(records.map((record) => [record.start, 'snapshot' in record, record.sandboxUs, record.initUs, record.runUs]), [['cold', false, 0, 3000, 1000], ['warm', false, 0, 0, 4000]])
+  })
+
   test('that never reached an instance costs nothing, and says why it failed', () => {
     const { begin, records, clock } = ground()
     const invocation = begin()
@@ -89,17 +132,21 @@ describe('an invocation', () => {
 
   test('has phases that add up to its time, whenever its instance was started', () => {
     const us = fc.integer({ min: 0, max: 5_000_000 })
-    fc.assert(fc.property(us, us, us, us, fc.boolean(), (waitedUs, runUs, sandboxUs, initUs, handed) => {
+    fc.assert(fc.property(us, us, us, us, fc.boolean(), fc.option(fc.record({ start: fc.constantFrom('cold', 'snapshot', 'warm'), restoreUs: us })), (waitedUs, runUs, sandboxUs, initUs, handed, startFigures) => {
       const { begin, records } = ground()
       const invocation = begin({ acceptedUs: 1000 })
-      if (handed) Object.assign(invocation, { start: 'cold', handedUs: 1000 + waitedUs, sandboxUs, initUs })
+      if (handed) Object.assign(invocation, { start: 'cold', handedUs: 1000 + waitedUs, sandboxUs, initUs, startFigures: startFigures ?? undefined })
       invocation.complete(1000 + waitedUs + (handed ? runUs : 0))
       const record = records[0]!
       const phases = [record.queueUs, record.placementUs, record.sandboxUs, record.initUs, record.runUs]
       assert(phases.every((phase) => phase >= 0), String(phases))
       assert.equal(phases.reduce((sum, phase) => sum + phase, 0), record.totalUs)
       // What it waited for last is told first: the code's loading, then the sandbox, then the queue.
-      if (handed) assert.deepEqual([record.initUs, record.sandboxUs], [Math.min(initUs, waitedUs), Math.min(sandboxUs, Math.max(0, waitedUs - initUs))])
+      if (!handed) return
+      const restoredUs = Math.min(startFigures?.restoreUs ?? 0, runUs)
+      const booted = startFigures?.start === 'cold'
+      assert.equal(record.initUs - (booted ? restoredUs : 0), Math.min(initUs, waitedUs))
+      assert.equal(record.sandboxUs - (booted ? 0 : restoredUs), Math.min(sandboxUs, Math.max(0, waitedUs - initUs)))
     }))
   })
 })

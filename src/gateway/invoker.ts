@@ -12,8 +12,9 @@ import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { InvocationIds } from '#contract/ids.ts'
 import { Invocation } from '#contract/invocation.ts'
-import type { AnswerSink, InvocationRequest } from '#contract/invocation.ts'
+import type { AnswerSink, InvocationOptions, InvocationRequest } from '#contract/invocation.ts'
 import type { InvocationOrigin, InvocationRecord } from '#contract/invocation-record.ts'
+import type { SnapshotFigures, StartFigures } from '#contract/start-figures.ts'
 import { costOf, gbMsOf } from '#telemetry/price.ts'
 import type { Prices } from '#telemetry/price.ts'
 import { ownTraceparent } from '#telemetry/trace-context.ts'
@@ -52,6 +53,8 @@ export class Invoker {
   readonly #options: InvokerOptions
   /** Slots, not a Set: see contract/stream-table.ts for what a Set costs here. */
   readonly #open: (Invocation | undefined)[] = []
+  /** What to call when the invocation of the same slot has ended. */
+  readonly #whenEnded: BeginOptions['ended'][] = []
   readonly #freeSlots: number[] = []
   #openCount = 0
   #state: 'open' | 'closing' = 'open'
@@ -68,8 +71,9 @@ export class Invoker {
   /** @returns the invocation, so that its holder can cancel it. Its answer, or failure, goes to the sink, perhaps before this returns. */
   begin(begin: BeginOptions, bind?: (invocation: Invocation) => void): Invocation {
     const { ids, clock, activator } = this.#options
+    const { parent, attempt } = begin
     const id = begin.id ?? ids.next()
-    const invocation = new Invocation({
+    const own: InvocationOptions = {
       id,
       revision: begin.revision,
       origin: begin.origin,
@@ -77,16 +81,14 @@ export class Invoker {
       sink: begin.sink,
       acceptedUs: begin.acceptedUs ?? clock.monotonicUs(),
       startedAtMs: clock.epochMs(),
-      traceparent: this.#options.traceparentFor(id, begin.traceparent ?? (begin.parent === undefined ? undefined : ownTraceparent(begin.parent.traceparent, begin.parent.id, begin.parent.attempt))),
-      ...(begin.parent !== undefined && { parent: begin.parent, deadlineMs: begin.parent.deadlineMs }),
-      ...(begin.attempt !== undefined && { attempt: begin.attempt }),
-      ended: (ended) => {
-        this.#ended(ended)
-        begin.ended?.(ended)
-      },
-    })
+      traceparent: this.#options.traceparentFor(id, begin.traceparent ?? (parent === undefined ? undefined : ownTraceparent(parent.traceparent, parent.id, parent.attempt))),
+      ended: this.#ended,
+    }
+    const invocation = new Invocation(
+      parent === undefined && attempt === undefined ? own : { ...own, ...(parent !== undefined && { parent, deadlineMs: parent.deadlineMs }), ...(attempt !== undefined && { attempt }) },
+    )
     bind?.(invocation)
-    this.#keep(invocation)
+    this.#keep(invocation, begin.ended)
     if (this.#state === 'closing') {
       invocation.fail(new PlatformError('STOPPING', 'The platform is stopping; send the request again in a moment.'), clock.monotonicUs())
     } else if (invocation.depth > CALL_DEPTH_MAX) {
@@ -113,48 +115,58 @@ export class Invoker {
     timer.cancel()
   }
 
-  #keep(invocation: Invocation): void {
-    invocation.slot = this.#freeSlots.pop() ?? this.#open.length
-    this.#open[invocation.slot] = invocation
+  #keep(invocation: Invocation, ended: BeginOptions['ended']): void {
+    const slot = this.#freeSlots.pop() ?? this.#open.length
+    invocation.slot = slot
+    this.#open[slot] = invocation
+    this.#whenEnded[slot] = ended
     this.#openCount++
   }
 
-  #ended(invocation: Invocation): void {
-    this.#open[invocation.slot] = undefined
-    this.#freeSlots.push(invocation.slot)
+  /** One function for all invocations, not a closure for each. */
+  readonly #ended = (invocation: Invocation): void => {
+    const { slot } = invocation
+    const whenEnded = this.#whenEnded[slot]
+    this.#open[slot] = undefined
+    this.#whenEnded[slot] = undefined
+    this.#freeSlots.push(slot)
     this.#openCount--
     this.#options.activator.ended(invocation)
     this.#options.ending(invocation)
     this.#options.recorded(this.#recordOf(invocation))
     if (this.#openCount === 0) this.#drained?.resolve()
+    whenEnded?.(invocation)
   }
 
   #recordOf(invocation: Invocation): InvocationRecord {
-    const { revision, error } = invocation
+    const { revision, error, parent, startFigures } = invocation
     const handed = invocation.handedUs > 0
     const runUs = handed ? invocation.endedUs - invocation.handedUs : 0
     const totalUs = Math.round(invocation.endedUs - invocation.acceptedUs)
     // Whole µs that add up. A start counts as far as this invocation waited for it: its instance may have been started before
     // it came. What it waited for last was the loading of the code, before that the sandbox; the rest is the queue's.
-    const ranUs = Math.min(Math.round(runUs), totalUs)
-    const placementUs = Math.min(Math.round(invocation.placementUs), totalUs - ranUs)
-    const initUs = Math.min(Math.round(invocation.initUs), totalUs - ranUs - placementUs)
-    const sandboxUs = Math.min(Math.round(invocation.sandboxUs), totalUs - ranUs - placementUs - initUs)
+    const handedUs = Math.min(Math.round(runUs), totalUs)
+    const placementUs = Math.min(Math.round(invocation.placementUs), totalUs - handedUs)
+    const loadedUs = Math.min(Math.round(invocation.initUs), totalUs - handedUs - placementUs)
+    const sandboxedUs = Math.min(Math.round(invocation.sandboxUs), totalUs - handedUs - placementUs - loadedUs)
+    // A host that makes an instance for each invocation does so after the hand-over.
+    const startedUs = startFigures === undefined ? 0 : Math.min(Math.round(startFigures.restoreUs), handedUs)
+    const initUs = startFigures?.start === 'cold' ? loadedUs + startedUs : loadedUs
+    const sandboxUs = startFigures?.start === 'cold' ? sandboxedUs : sandboxedUs + startedUs
+    const ranUs = handedUs - startedUs
     // Three digits: a billionth of a GB-second, and short to write.
-    const gbMs = Math.round(gbMsOf(runUs, revision.config.memoryMb) * 1000) / 1000
-    return {
+    const gbMs = Math.round(gbMsOf(Math.max(0, runUs - startedUs), revision.config.memoryMb) * 1000) / 1000
+    const record: Writable<InvocationRecord> = {
       id: invocation.id,
       namespace: revision.namespace,
       function: revision.function,
       revision: revision.number,
       origin: invocation.origin,
-      ...(invocation.parent !== undefined && { parent: invocation.parent.id }),
       traceparent: invocation.traceparent,
       attempt: invocation.attempt,
       startedAtMs: invocation.startedAtMs,
       outcome: error === undefined ? 'ok' : 'error',
       status: invocation.status,
-      ...(error !== undefined && { error: error.toBody() }),
       start: invocation.start,
       instance: invocation.instance,
       totalUs,
@@ -172,5 +184,15 @@ export class Invoker {
       bytesOut: invocation.bytesOut,
       logLines: invocation.logLines,
     }
+    if (parent !== undefined) record.parent = parent.id
+    if (startFigures?.start === 'snapshot') record.snapshot = snapshotOf(startFigures)
+    if (error !== undefined) record.error = error.toBody()
+    return record
   }
 }
+
+function snapshotOf({ start: _, ...figures }: StartFigures): SnapshotFigures {
+  return figures
+}
+
+type Writable<Type> = { -readonly [Key in keyof Type]: Type[Key] }

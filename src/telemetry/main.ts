@@ -30,6 +30,8 @@ export interface TelemetryOptions {
   readonly logs?: Partial<LogStoreConfig>
   /** Absent: no traces. From the environment: traceConfigFromEnvironment. */
   readonly traces?: TraceExporterConfig | undefined
+  /** Functions that are deployed have series of their own. Default: every one is. */
+  readonly isDeployed?: (namespace: string, name: string) => boolean
   /** The text of /proc/stat; for tests. */
   readonly readStat?: () => string
 }
@@ -51,7 +53,7 @@ export class Telemetry {
     this.stats = new Stats(clock.epochMs())
     this.usage = new UsageSampler({ clock, readStat: options.readStat ?? (() => readFileSync('/proc/stat', 'latin1')) })
     this.traces = options.traces && new TraceExporter({ config: options.traces, clock, random, log: log.child({ part: 'traces' }) })
-    this.#counted = new InvocationMetrics(this.metrics)
+    this.#counted = new InvocationMetrics(this.metrics, { ...(options.isDeployed && { isDeployed: options.isDeployed }) })
     this.usage.expose(this.metrics)
     this.#exposeLosses()
   }
@@ -67,6 +69,11 @@ export class Telemetry {
     this.stats.add(record)
     this.#counted.add(record)
     this.traces?.add(record)
+  }
+
+  /** Its series go; records and logs stay for their time. */
+  functionDeleted(namespace: string, name: string): void {
+    this.#counted.remove(namespace, name)
   }
 
   /** Writes and sends what waits. Close the store afterwards. */

@@ -14,8 +14,9 @@
 import type { InvocationRecord } from '#contract/invocation-record.ts'
 import type { JournalRow } from '#store/store.ts'
 import type { JournalStore } from './journal-retention.ts'
-import { decodeBlock, decodeHead, decodeMatching, endedAtMs } from './record-codec.ts'
-import type { BlockHead } from './record-codec.ts'
+import { decodeBlock, decodeMatching, endedAtMs } from './record-codec.ts'
+import { decodeHead } from './record-head.ts'
+import type { BlockHead } from './record-head.ts'
 
 export function namespaceJournal(namespace: string): string {
   return `records/${namespace}`
@@ -70,9 +71,9 @@ export class RecordBlocks {
     return rows.flatMap((row) => decodeBlock(row, namespace)).sort((a, b) => endedAtMs(a) - endedAtMs(b) || (a.id < b.id ? -1 : 1))
   }
 
-  /** Those of them whose line contains the text. */
-  async matching(head: BlockHead, atMs: number, text: string): Promise<InvocationRecord[]> {
-    return (await this.#rows(head, atMs)).flatMap((row) => decodeMatching(row, this.#options.namespace, text))
+  /** Those of them that have this id. */
+  async matching(head: BlockHead, atMs: number, id: string): Promise<InvocationRecord[]> {
+    return (await this.#rows(head, atMs)).flatMap((row) => decodeMatching(row, this.#options.namespace, id))
   }
 
   async #rows(head: BlockHead, atMs: number): Promise<string[]> {

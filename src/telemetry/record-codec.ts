@@ -1,85 +1,61 @@
 /**
- * How invocation records lie in a journal: blocks of up to {@link BLOCK_RECORDS_MAX} records, each block one row.
+ * How invocation records lie in a journal: blocks of up to {@link BLOCK_RECORDS_MAX} records, each block one row of four lines.
  *
- *   [{"v":1,"n":17,"c":2,"e":1, …},          the head: what is inside, so that a search can skip the block unread
- *   ["0190…","resize",3,"http", …],          a record: its values in the order of `columns`, the namespace left out
- *   ["0190…","resize",3,"http", …]]          (it is in the journal's name)
+ *   {"v":2,"n":17,"c":2,"e":1, …}            the head (record-head.ts): what is inside
+ *   ["resize","p7-3",{"code":…}]             texts: the function, then what records refer to by place, as JSON
+ *   0190a3… 0190a4…                          ids, as they are: a search for one looks here first
+ *   ▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒                         numbers (record-numbers.ts), {@link BlockWriter.add} says in which order
  *
- * The row is JSON as a whole, and each record is a line. A row per record with its field names would be three times as
- * long and cost the store twenty times as many rows.
+ * The namespace is in the journal's name. A record takes some 80 bytes and no text is built for it: this runs for every
+ * invocation, and JSON that is written by hand took three times as long, and twice as many bytes to hand to the store.
+ * All of it is ASCII but for what functions wrote into their errors, so a row costs a byte per character wherever it goes.
  *
  * Invariants:
- *   R1. decodeBlock(encode…) gives the same records, except that long error texts are cut ({@link ERROR_TEXT_MAX}).
- *   R2. A head never claims less than its block holds: a block skipped by {@link BlockHead} has no match.
+ *   R1. decodeBlock of what a BlockWriter wrote gives the same records, except that long error texts are cut ({@link ERROR_TEXT_MAX}).
+ *   R3. Decoding never throws: a row that was cut, or does not add up, gives no records rather than some of them.
  */
-import type { InvocationRecord, StartKind } from '#contract/invocation-record.ts'
 import type { PlatformErrorBody } from '#contract/errors.ts'
+import type { InvocationOrigin, InvocationRecord, StartKind } from '#contract/invocation-record.ts'
+import { decodeBlockV1 } from './record-codec-v1.ts'
+import { decodeHead } from './record-head.ts'
+import type { BlockHead } from './record-head.ts'
+import { NumberReader, NumberWriter } from './record-numbers.ts'
+import { addSnapshot, nextSnapshot, SNAPSHOT_NUMBERS_MAX } from './record-snapshot.ts'
 import { formatTraceparent, spanIdOf } from './trace-context.ts'
 
-/** With about 250 bytes per record a block stays under 64 KB, the most that a message of the bus or a stream may have. */
-export const BLOCK_RECORDS_MAX = 128
+/** Enough that what a block costs as a whole does not count any more. */
+export const BLOCK_RECORDS_MAX = 256
+/** A block that has grown to this is full: a message of the bus or a stream has at most 64 KB. Long errors get it there, nothing else does. */
+export const BLOCK_CHARS_MAX = 48 * 1024
 /** Characters that are kept of an error's message, and twice as many of its stack. */
 export const ERROR_TEXT_MAX = 4096
 
-const columns = [
-  'id', 'function', 'revision', 'origin', 'parent', 'traceparent', 'attempt', 'startedAtMs', 'outcome', 'status', 'error', 'start', 'instance',
-  'totalUs', 'queueUs', 'placementUs', 'sandboxUs', 'initUs', 'runUs', 'cpuUs', 'memoryPeakMb', 'memoryLimitMb', 'gbMs', 'cost',
-  'bytesIn', 'bytesOut', 'logLines',
-] as const satisfies readonly (keyof InvocationRecord)[]
+/** In the order of their codes; a kind that is forgotten here is a type error in {@link BlockWriter.add}. */
+const starts = ['cold', 'snapshot', 'warm', 'none'] as const satisfies readonly StartKind[]
+const startCodes: Readonly<Record<StartKind, number>> = { cold: 0, snapshot: 1, warm: 2, none: 3 }
+const origins = ['http', 'api', 'call', 'async'] as const satisfies readonly InvocationOrigin[]
+const originCodes: Readonly<Record<InvocationOrigin, number>> = { http: 0, api: 1, call: 2, async: 3 }
 
-/** A field that is added to the record and forgotten here is a type error. */
-type Forgotten = Exclude<keyof InvocationRecord, (typeof columns)[number] | 'namespace'>
-const nothingForgotten: [Forgotten] extends [never] ? true : Forgotten = true
-void nothingForgotten
+/** The first number of a record: start in the two lowest bits, origin in the next two, then these. */
+const Has = { error: 16, failed: 32, parent: 64, foreignTrace: 128, snapshot: 256 } as const
 
-export interface BlockHead {
-  readonly v: 1
-  /** Number of the block: grows with each block that one process writes, and orders blocks of the same ms. */
-  readonly n: number
-  /** Records, and how many of them are errors. */
-  readonly c: number
-  readonly e: number
-  /** Start kinds that occur. */
-  readonly s: readonly StartKind[]
-  /** Longest totalUs. */
-  readonly x: number
-  /** When the first and last of them ended, epoch ms. */
-  readonly lo: number
-  readonly hi: number
-  /** Highest attempt. */
-  readonly a: number
-  /** In a namespace's index: the functions whose journals have the records (under the same number). */
-  readonly f?: readonly string[]
-}
+/** How many numbers a record has at most: the fixed ones, the places of its texts, and those of its snapshot. */
+const NUMBERS_MAX = 24 + SNAPSHOT_NUMBERS_MAX
+/** Texts that repeat (the instance, mostly) are looked for among this many last ones. */
+const TEXTS_COMPARED = 8
 
 /** When the invocation ended, epoch ms: the time by which records are listed. */
 export function endedAtMs(record: InvocationRecord): number {
   return record.startedAtMs + record.totalUs / 1000
 }
 
-/** One line of a block. Written by hand: ids and closed sets need no escaping, and this runs for every invocation. */
-export function encodeRecord(record: InvocationRecord): string {
-  const { parent, error } = record
-  const names = `["${record.id}",${JSON.stringify(record.function)},${record.revision},"${record.origin}",${parent === undefined ? 'null' : `"${parent}"`}`
-  const start = `${isOwnTrace(record) ? 'null' : `"${record.traceparent}"`},${record.attempt},${record.startedAtMs},"${record.outcome}",${record.status}`
-  const end = `${error === undefined ? 'null' : JSON.stringify(bounded(error))},"${record.start}",${JSON.stringify(record.instance)}`
-  const phases = `${record.totalUs},${record.queueUs},${record.placementUs},${record.sandboxUs},${record.initUs},${record.runUs}`
-  const used = `${record.cpuUs},${record.memoryPeakMb},${record.memoryLimitMb},${record.gbMs},${record.cost}`
-  return `${names},${start},${end},${phases},${used},${record.bytesIn},${record.bytesOut},${record.logLines}]`
-}
-
-/** A trace that began here, unsampled, follows from the invocation's id: the common case, and a fifth of the line. */
-function isOwnTrace({ id, traceparent }: InvocationRecord): boolean {
-  return traceparent.endsWith('-00') && traceparent === ownTrace(id)
-}
-
-function ownTrace(id: string): string {
-  return formatTraceparent({ traceId: id, spanId: spanIdOf(id, 1), sampled: false })
-}
-
-/** Collects records of one journal until they are a row. */
+/** Collects records of one function until they are a row. */
 export class BlockWriter {
-  #lines: string[] = []
+  readonly #function: string
+  readonly #numbers = new NumberWriter()
+  #ids: string[] = []
+  #texts: (string | PlatformErrorBody)[]
+  #textChars = 0
   #errors = 0
   #starts: StartKind[] = []
   #longestUs = 0
@@ -87,36 +63,83 @@ export class BlockWriter {
   #lastMs = 0
   #attempt = 0
 
-  add(record: InvocationRecord, line: string): void {
-    this.#lines.push(line)
-    if (record.outcome === 'error') this.#errors++
-    if (!this.#starts.includes(record.start)) this.#starts.push(record.start)
+  constructor(name: string) {
+    this.#function = name
+    this.#texts = [name]
+  }
+
+  /** About a quarter of a µs. @param record Of this writer's function. */
+  add(record: InvocationRecord): void {
+    const { id, start, origin, parent, error, totalUs, snapshot } = record
+    const isForeign = !isOwnTrace(record)
+    const failed = record.outcome === 'error'
+    const numbers = this.#numbers
+    numbers.reserve(NUMBERS_MAX)
+    numbers.add(
+      startCodes[start] | (originCodes[origin] << 2) | (error === undefined ? 0 : Has.error) | (failed ? Has.failed : 0) |
+        (parent === undefined ? 0 : Has.parent) | (isForeign ? Has.foreignTrace : 0) | (snapshot === undefined ? 0 : Has.snapshot),
+    )
+    numbers.add(record.revision)
+    numbers.add(record.attempt)
+    numbers.add(record.startedAtMs)
+    numbers.add(record.status)
+    numbers.add(this.#placeOf(record.instance))
+    numbers.add(totalUs)
+    numbers.add(record.queueUs)
+    numbers.add(record.placementUs)
+    numbers.add(record.sandboxUs)
+    numbers.add(record.initUs)
+    numbers.add(record.runUs)
+    numbers.add(record.cpuUs)
+    numbers.addThousandths(record.memoryPeakMb)
+    numbers.add(record.memoryLimitMb)
+    numbers.addThousandths(record.gbMs)
+    numbers.add(record.cost)
+    numbers.add(record.bytesIn)
+    numbers.add(record.bytesOut)
+    numbers.add(record.logLines)
+    if (error !== undefined) numbers.add(this.#placeOfError(error))
+    if (parent !== undefined) numbers.add(this.#placeOf(parent))
+    if (isForeign) numbers.add(this.#placeOf(record.traceparent))
+    if (snapshot !== undefined) addSnapshot(numbers, snapshot)
+    this.#ids.push(id)
+
+    if (failed) this.#errors++
+    if (!this.#starts.includes(start)) this.#starts.push(start)
     const atMs = endedAtMs(record)
-    if (record.totalUs > this.#longestUs) this.#longestUs = record.totalUs
+    if (totalUs > this.#longestUs) this.#longestUs = totalUs
     if (atMs < this.#firstMs) this.#firstMs = atMs
     if (atMs > this.#lastMs) this.#lastMs = atMs
     if (record.attempt > this.#attempt) this.#attempt = record.attempt
   }
 
   get count(): number {
-    return this.#lines.length
+    return this.#ids.length
+  }
+
+  /** Whether it is long enough to be written ({@link BLOCK_CHARS_MAX}). */
+  get isFull(): boolean {
+    return this.#numbers.length + this.#textChars >= BLOCK_CHARS_MAX
   }
 
   head(number: number): BlockHead {
     return {
-      v: 1, n: number, c: this.#lines.length, e: this.#errors, s: this.#starts, x: this.#longestUs, lo: this.#firstMs, hi: this.#lastMs, a: this.#attempt,
+      v: 2, n: number, c: this.#ids.length, e: this.#errors, s: this.#starts, x: this.#longestUs, lo: this.#firstMs, hi: this.#lastMs, a: this.#attempt,
     }
   }
 
   /** The row; afterwards the writer is empty again. */
   finish(number: number): string {
-    const row = `[${JSON.stringify(this.head(number))},\n${this.#lines.join(',\n')}]`
+    const row = `${JSON.stringify(this.head(number))}\n${JSON.stringify(this.#texts)}\n${this.#ids.join(' ')}\n${this.#numbers.text()}`
     this.clear()
     return row
   }
 
   clear(): void {
-    this.#lines = []
+    this.#numbers.clear()
+    this.#ids = []
+    this.#texts = [this.#function]
+    this.#textChars = 0
     this.#errors = 0
     this.#starts = []
     this.#longestUs = 0
@@ -124,69 +147,129 @@ export class BlockWriter {
     this.#lastMs = 0
     this.#attempt = 0
   }
-}
 
-/** The row of a namespace's index for these blocks of its functions. */
-export function indexRow(blocks: readonly { readonly function: string; readonly head: BlockHead }[]): string {
-  const heads = blocks.map((block) => block.head)
-  const sum: BlockHead = {
-    v: 1,
-    n: heads[0]!.n,
-    c: heads.reduce((count, head) => count + head.c, 0),
-    e: heads.reduce((count, head) => count + head.e, 0),
-    s: [...new Set(heads.flatMap((head) => head.s))],
-    x: Math.max(...heads.map((head) => head.x)),
-    lo: Math.min(...heads.map((head) => head.lo)),
-    hi: Math.max(...heads.map((head) => head.hi)),
-    a: Math.max(...heads.map((head) => head.a)),
-    f: blocks.map((block) => block.function),
+  #placeOf(text: string): number {
+    const texts = this.#texts
+    const last = texts.length - 1
+    for (let place = last; place >= 0 && place > last - TEXTS_COMPARED; place--) if (texts[place] === text) return place
+    this.#textChars += text.length
+    texts.push(text)
+    return last + 1
   }
-  return `[${JSON.stringify(sum)},\n]`
-}
 
-/** @returns undefined when the row is not a block of this version. */
-export function decodeHead(row: string): BlockHead | undefined {
-  const end = row.indexOf('\n')
-  if (!row.startsWith('[{"v":1,') || end < 0) return undefined
-  try {
-    return JSON.parse(row.slice(1, end - 1)) as BlockHead
-  } catch {
-    return undefined
+  #placeOfError(error: PlatformErrorBody): number {
+    const kept = bounded(error)
+    this.#textChars += kept.message.length + (kept.stack?.length ?? 0)
+    this.#texts.push(kept)
+    return this.#texts.length - 1
   }
 }
 
-/** The records of a block, oldest first; none when the row is damaged. */
+/** The records of a block, oldest first; none when the row is damaged (R3). */
 export function decodeBlock(row: string, namespace: string): InvocationRecord[] {
   try {
-    const [, ...lines] = JSON.parse(row) as [BlockHead, ...unknown[][]]
-    return lines.map((values) => decodeRecord(values, namespace))
+    const head = decodeHead(row)
+    if (head === undefined) return []
+    return head.v === 1 ? decodeBlockV1(row, namespace) : decode(row, head, namespace)
   } catch {
     return []
   }
 }
 
-/** The records whose line contains the text, oldest first, without decoding the others. */
-export function decodeMatching(row: string, namespace: string, text: string): InvocationRecord[] {
-  const found: InvocationRecord[] = []
-  for (let at = row.indexOf(text); at >= 0; ) {
-    const from = row.lastIndexOf('\n', at) + 1
-    const newline = row.indexOf('\n', at)
-    const end = newline < 0 ? row.length : newline
-    // Each line ends with the comma, or the bracket, that belongs to the block.
-    if (from > 0) found.push(...decodeBlock(`[0,${row.slice(from, end - 1)}]`, namespace))
-    at = row.indexOf(text, end)
-  }
-  return found
+/** The records whose id this is, oldest first, without decoding a block that has none. */
+export function decodeMatching(row: string, namespace: string, id: string): InvocationRecord[] {
+  return row.includes(id) ? decodeBlock(row, namespace).filter((record) => record.id === id) : []
 }
 
-function decodeRecord(values: readonly unknown[], namespace: string): InvocationRecord {
-  const record: Record<string, unknown> = { id: values[0], namespace }
-  for (let column = 1; column < columns.length; column++) {
-    const value = values[column]
-    if (value !== null && value !== undefined) record[columns[column]!] = value
+function decode(row: string, head: BlockHead, namespace: string): InvocationRecord[] {
+  const textsAt = row.indexOf('\n') + 1
+  const idsAt = row.indexOf('\n', textsAt) + 1
+  const numbersAt = row.indexOf('\n', idsAt) + 1
+  if (idsAt === 0 || numbersAt === 0) return []
+  const texts = JSON.parse(row.slice(textsAt, idsAt - 1)) as (string | PlatformErrorBody)[]
+  const ids = row.slice(idsAt, numbersAt - 1).split(' ')
+  const numbers = new NumberReader(row, numbersAt)
+  const records = ids.map((id) => decodeRecord(id, namespace, texts, numbers))
+  if (numbers.left !== 0 || ids.length !== head.c) throw new RangeError('the numbers of a block are not those of its records')
+  return records
+}
+
+function decodeRecord(id: string, namespace: string, texts: readonly (string | PlatformErrorBody)[], numbers: NumberReader): InvocationRecord {
+  const kinds = numbers.next()
+  const revision = numbers.next()
+  const attempt = numbers.next()
+  const startedAtMs = numbers.next()
+  const status = numbers.next()
+  const instance = textAt(texts, numbers.next())
+  const used = {
+    totalUs: numbers.next(),
+    queueUs: numbers.next(),
+    placementUs: numbers.next(),
+    sandboxUs: numbers.next(),
+    initUs: numbers.next(),
+    runUs: numbers.next(),
+    cpuUs: numbers.next(),
+    memoryPeakMb: numbers.nextThousandths(),
+    memoryLimitMb: numbers.next(),
+    gbMs: numbers.nextThousandths(),
+    cost: numbers.next(),
+    bytesIn: numbers.next(),
+    bytesOut: numbers.next(),
+    logLines: numbers.next(),
   }
-  record['traceparent'] ??= ownTrace(String(values[0]))
-  return record as unknown as InvocationRecord
+  const error = (kinds & Has.error) === 0 ? undefined : errorAt(texts, numbers.next())
+  const parent = (kinds & Has.parent) === 0 ? undefined : textAt(texts, numbers.next())
+  const traceparent = (kinds & Has.foreignTrace) === 0 ? ownTrace(id) : textAt(texts, numbers.next())
+  const snapshot = (kinds & Has.snapshot) === 0 ? undefined : nextSnapshot(numbers)
+  if (numbers.left < 0) throw new RangeError('a block ends within a record')
+  return {
+    id,
+    namespace,
+    function: textAt(texts, 0),
+    revision,
+    origin: origins[(kinds >> 2) & 3]!,
+    ...(parent !== undefined && { parent }),
+    traceparent,
+    attempt,
+    startedAtMs,
+    outcome: (kinds & Has.failed) === 0 ? 'ok' : 'error',
+    status,
+    ...(error !== undefined && { error }),
+    start: starts[kinds & 3]!,
+    ...(snapshot !== undefined && { snapshot }),
+    instance,
+    ...used,
+  }
+}
+
+function textAt(texts: readonly (string | PlatformErrorBody)[], place: number): string {
+  const text = texts[place]
+  if (typeof text !== 'string') throw new RangeError(`a block has no text ${place}`)
+  return text
+}
+
+function errorAt(texts: readonly (string | PlatformErrorBody)[], place: number): PlatformErrorBody {
+  const error = texts[place]
+  if (typeof error !== 'object' || error === null || typeof error.code !== 'string' || typeof error.message !== 'string') throw new RangeError(`a block has no error ${place}`)
+  return error
+}
+
+/**
+ * A trace that began here, unsampled, follows from the invocation's id: the common case, and not written. Compared by
+ * character, because making the one to compare with takes longer than all the numbers of a record.
+ */
+function isOwnTrace({ id, traceparent }: InvocationRecord): boolean {
+  if (id.length !== 32 || traceparent.length !== 55) return false
+  for (let index = 0; index < 32; index++) if (traceparent.charCodeAt(index + 3) !== id.charCodeAt(index)) return false
+  for (let index = 16; index < 32; index++) if (traceparent.charCodeAt(index + 20) !== id.charCodeAt(index)) return false
+  return traceparent.startsWith('00-') && traceparent.startsWith('-', 35) && traceparent.endsWith('-00') && !id.endsWith(ZERO_SPAN)
+}
+
+/** Is no span: then the trace is written. */
+const ZERO_SPAN = '0'.repeat(16)
+
+function ownTrace(id: string): string {
+  return formatTraceparent({ traceId: id, spanId: spanIdOf(id, 1), sampled: false })
 }
 
 /** An error thrown by a function may carry anything; what a person reads of it is its beginning. */

@@ -10,7 +10,7 @@ import { ManualClock } from '#base/clock.ts'
 import type { InvocationRecord } from '#contract/invocation-record.ts'
 import { exampleRecord } from './example-record.fake.ts'
 import { FakeJournals } from './journals.fake.ts'
-import { decodeBlock } from './record-codec.ts'
+import { BLOCK_CHARS_MAX, BLOCK_RECORDS_MAX, decodeBlock } from './record-codec.ts'
 import { formatCursor, parseCursor } from './record-cursor.ts'
 import { RecordLog } from './record-log.ts'
 import type { RecordLogConfig, RecordQuery } from './record-log.ts'
@@ -35,7 +35,7 @@ async function all(log: RecordLog, query: Omit<RecordQuery, 'limit' | 'cursor'>,
 describe('RecordLog', () => {
   test('finds a record at once, before and after it is written (G1)', async () => {
     const { store, clock, log } = make()
-    const records = Array.from({ length: 300 }, () => exampleRecord())
+    const records = Array.from({ length: 2 * BLOCK_RECORDS_MAX + 44 }, () => exampleRecord())
     for (const record of records) log.add(record)
     assert.equal(store.journals.get('records/guest')?.length, 2)
     assert.deepEqual(await log.get('guest', records[7]!.id), records[7])
@@ -92,7 +92,7 @@ describe('RecordLog', () => {
       function: fc.constantFrom('f', 'g'),
       outcome: fc.constantFrom('ok' as const, 'error' as const),
       start: fc.constantFrom('cold' as const, 'warm' as const),
-      totalUs: fc.integer({ min: 0, max: 3000 }),
+      totalUs: fc.nat(3).map((ms) => ms * 1000),
       waitMs: fc.integer({ min: 0, max: 40 }),
     })
     const asked = fc.record(
@@ -110,7 +110,8 @@ describe('RecordLog', () => {
         for (const [index, { waitMs, ...over }] of made.entries()) {
           clock.advance(waitMs)
           const error = over.outcome === 'error' ? { error: { code: 'FUNCTION_THREW' as const, message: `boom ${index}` } } : {}
-          model.unshift(exampleRecord({ ...over, ...error, startedAtMs: clock.epochMs() }))
+          // Added when it ends, as the platform does: so the order of adding is the order of ending.
+          model.unshift(exampleRecord({ ...over, ...error, startedAtMs: clock.epochMs() - over.totalUs / 1000 }))
           log.add(model[0]!)
         }
         const { sinceMs, untilMs, ...rest } = query
@@ -137,11 +138,21 @@ describe('RecordLog', () => {
 
   test('stops a hopeless search early, with a cursor to go on (G4)', async () => {
     const { store, log } = make({ scanBlocksMax: 10 })
-    for (let count = 0; count < 6400; count++) log.add(exampleRecord())
+    for (let count = 0; count < 50 * BLOCK_RECORDS_MAX; count++) log.add(exampleRecord())
     const page = await log.list({ namespace: 'guest', outcome: 'error', limit: 10 })
     assert.equal(page.records.length, 0)
     assert(page.cursor !== undefined && store.rowsRead === 11)
     assert.deepEqual(await all(log, { namespace: 'guest', outcome: 'error' }), [])
+  })
+
+  test('writes a block early when long errors have filled it, and loses none', async () => {
+    const { store, log } = make()
+    const error = { code: 'FUNCTION_THREW' as const, message: 'm'.repeat(4000), stack: 's'.repeat(4000) }
+    const records = Array.from({ length: 20 }, () => exampleRecord({ outcome: 'error', status: 500, error }))
+    for (const record of records) log.add(record)
+    const rows = store.journals.get('records/guest/resize')!
+    assert(rows.length >= 2 && rows.every(({ row }) => row.length < BLOCK_CHARS_MAX + 16 * 1024))
+    assert.deepEqual(await all(log, { namespace: 'guest' }), records.reverse())
   })
 
   test('drops and counts what the store refuses (G2)', async () => {
@@ -165,7 +176,7 @@ describe('RecordLog', () => {
     log.add(exampleRecord())
     await log.close()
     clock.advance(25 * 3_600_000)
-    const next = new RecordLog({ store, clock, config: { daysMax: 1, bytesMax: 10_000 } })
+    const next = new RecordLog({ store, clock, config: { daysMax: 1, bytesMax: 5000 } })
     await next.start()
     assert.equal(await next.trim(), 2)
     for (let count = 0; count < 100; count++) next.add(exampleRecord())
@@ -181,7 +192,7 @@ describe('RecordLog', () => {
     const { store, clock, log } = make()
     log.add(exampleRecord())
     clock.advance(50)
-    for (const row of ['', 'null', '[{"v":1,"n":1}', '[{"v":1,\n', '[{"v":1,"n":3,"c":1,"e":0,"s":[],"x":0,"lo":0,"hi":0,"a":1},\n[}]']) store.append('records/guest', [{ atMs: clock.epochMs(), row }])
+    for (const row of ['', 'null', '{"v":2,\n', '{"v":2,"n":1,"c":1}\n', '{"v":3,"n":1}\n', '[{"v":1,"n":1}', '[{"v":1,\n', '[{"v":1,"n":3,"c":1,"e":0,"s":[],"x":0,"lo":0,"hi":0,"a":1},\n[}]']) store.append('records/guest', [{ atMs: clock.epochMs(), row }])
     assert.equal((await all(log, { namespace: 'guest' })).length, 1)
     for (const row of ['', 'null', '{}']) assert.deepEqual(decodeBlock(row, 'x'), [])
   })
