@@ -1,7 +1,7 @@
 /**
  * From what a person points at (a file, a directory, a zip, standard input) to the files of a revision.
  *
- *   read ──▶ guess kind and entry ──▶ node: bundle, beside everything else │ python: check │ command, http: as it is
+ *   read ──▶ guess kind and entry ──▶ node, js: bundle, beside everything else │ python, wasm: check │ command, http: as it is
  *
  * Building happens at the client, so that one small artefact is uploaded and the server needs neither packages nor a bundler.
  *
@@ -24,6 +24,9 @@ export { packCode } from './tar.ts'
 export type { PackedCode } from './tar.ts'
 
 export type BuildSource = { readonly path: string } | { readonly stdin: Buffer }
+
+/** 4 GB: what the function's own limit allows, only the platform knows. */
+const WASM_PAGES_MAX = 65_536
 
 export interface BuildOptions extends Wishes {
   /** The handler's name, when the user gave one. */
@@ -70,7 +73,7 @@ async function buildZip(bytes: Buffer, shownAs: string, options: BuildOptions): 
 async function buildText(bytes: Buffer, options: BuildOptions): Promise<BuiltFunction> {
   if (bytes.length === 0) throw new PlatformError('CODE_INVALID', 'Standard input is empty. Pipe the code in, or give a path instead of "-".')
   const kind = options.kind ?? kindOfText(bytes)
-  const entry = options.entry ?? { node: 'index.ts', python: 'main.py', command: 'main', http: 'main' }[kind]
+  const entry = options.entry ?? { node: 'index.ts', js: 'index.ts', python: 'main.py', command: 'main', http: 'main', wasm: 'main.wasm' }[kind]
   const files: SourceFiles = new Map([[entry, { bytes, executable: false }]])
   return inDirectory(files, (directory) => finish({ kind, entry }, files, directory, options, { alone: true }))
 }
@@ -83,16 +86,22 @@ async function finish(guess: Guess, files: SourceFiles, root: string, options: B
     const asks = files.has('requirements.txt') ? ['requirements.txt is not installed by a deploy. Put the packages beside the code: pip install -r requirements.txt -t .'] : []
     return { ...plain, warnings: asks }
   }
-  if (guess.kind !== 'node') return { ...plain, files: withExecutable(files, guess.entry) }
+  if (guess.kind === 'wasm') {
+    const { checkModule } = await import('../../runtimes/faaslet/wasm/check.ts')
+    const { errors } = checkModule(files.get(guess.entry)!.bytes, { memoryPagesMax: WASM_PAGES_MAX, handler: options.handler })
+    if (errors.length > 0) throw errors[0]!
+    return plain
+  }
+  if (guess.kind !== 'node' && guess.kind !== 'js') return { ...plain, files: withExecutable(files, guess.entry) }
   const { bundle } = await import('./bundle.ts')
-  const bundled = await bundle({ root, entry: guess.entry, handler: options.handler })
+  const bundled = await bundle({ root, entry: guess.entry, kind: guess.kind, handler: options.handler })
   if ('refused' in bundled) {
     const everything = input.alone ? files : (await readSourceDirectory(root, { everything: true })).files
     return { ...plain, files: everything, warnings: [`${bundled.refused}: shipped as it is, with node_modules. It will start slower.`] }
   }
   // One file needs nothing but its bundle. A directory brings everything: data files, templates, scripts of its workers.
   const beside = input.alone ? [] : files
-  return { kind: 'node', entry: bundled.entry, files: new Map([...beside, ...bundled.files]), warnings: bundled.warnings, sources: bundled.sources }
+  return { kind: guess.kind, entry: bundled.entry, files: new Map([...beside, ...bundled.files]), warnings: bundled.warnings, sources: bundled.sources }
 }
 
 /** A program that is shipped to run must be executable there, even if a checkout, a zip or a download lost the bit. */

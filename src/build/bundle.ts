@@ -24,6 +24,8 @@ export interface BundleOptions {
   readonly root: string
   /** Relative to the root. */
   readonly entry: string
+  /** What it is to run on: kind js has web-standard globals and no packages beside the bundle. */
+  readonly kind: 'node' | 'js'
   /** The handler's name, when the user gave one. */
   readonly handler?: string | undefined
 }
@@ -49,6 +51,7 @@ const HANDLER_NAMES = ['main', 'handler', 'fetch']
 /** @throws CODE_INVALID. */
 export async function bundle(options: BundleOptions): Promise<Bundle | BundleRefusal> {
   const first = await attempt(options, new Set())
+  if (options.kind === 'js') return onlyItself(first, options.entry)
   if ('refused' in first || first.outside.size === 0) return 'refused' in first ? first : first.bundle
   const second = await attempt(options, first.outside)
   if ('refused' in second) return second
@@ -56,6 +59,15 @@ export async function bundle(options: BundleOptions): Promise<Bundle | BundleRef
   const files = await copyPackages(second.outside, options.root, (name) => warnings.push(`package ${name} is not installed: shipped without it.`))
   warnings.push(`shipped unbundled, because they look for files beside themselves: ${[...second.outside].sort().join(', ')}`)
   return { ...second.bundle, files: new Map([...second.bundle.files, ...files]), warnings }
+}
+
+/** Kind js: what does not fit into one file, or asks for what is not there, is refused at deploy. @throws CODE_INVALID. */
+async function onlyItself(attempted: Attempt | BundleRefusal, entry: string): Promise<Bundle> {
+  if ('refused' in attempted) throw new PlatformError('CODE_INVALID', `"${entry}" cannot run as kind js: ${attempted.refused}. Deploy it with kind node.`)
+  const { checkBundle } = await import('../../runtimes/faaslet/js/check-bundle.ts')
+  const { bundle } = attempted
+  checkBundle(bundle.files.get(bundle.entry)!.bytes.toString(), entry)
+  return bundle
 }
 
 interface Attempt {
@@ -74,14 +86,21 @@ async function attempt(options: BundleOptions, outside: ReadonlySet<string>): Pr
   const entryText = await readFile(join(root, options.entry), 'utf8')
   const names = [...new Set([...(options.handler === undefined ? [] : [options.handler]), ...HANDLER_NAMES])]
   const commonNames = isCommonJs(entryText) ? commonJsNames(entryText, names) : undefined
+  const isGuest = options.kind === 'js'
+  const target = isGuest
+    ? (await import('../../runtimes/faaslet/js/check-bundle.ts')).guestBundleOptions
+    : {
+        platform: 'node' as const,
+        external: (id: string): boolean => isBuiltin(id) || id === 'skep' || id.startsWith('skep/') || id.endsWith('.node') || outside.has(packageOfImport(id)),
+      }
+  const shim = shimPlugin(join(root, options.entry), commonNames ?? [])
   try {
     const build = await rolldown({
       input: { [stem]: commonNames === undefined ? join(root, options.entry) : SHIM_ID },
       cwd: root,
-      platform: 'node',
-      external: (id) => isBuiltin(id) || id === 'skep' || id.startsWith('skep/') || id.endsWith('.node') || outside.has(packageOfImport(id)),
+      ...target,
       onLog: (_level, log) => logs.push(log),
-      plugins: [shimPlugin(join(root, options.entry), commonNames ?? []), positionPlugin(root, entryDirectory, join(root, options.entry), names), besidePlugin(found)],
+      plugins: isGuest ? [shim] : [shim, positionPlugin(root, entryDirectory, join(root, options.entry), names), besidePlugin(found)],
     })
     try {
       const output = await build.generate({

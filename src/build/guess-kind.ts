@@ -29,13 +29,15 @@ export function kindOfName(name: string): FunctionKind | undefined {
   const extension = posix.extname(name)
   if (nodeExtensions.includes(extension)) return 'node'
   if (extension === '.py') return 'python'
+  if (extension === '.wasm') return 'wasm'
   return undefined
 }
 
-/** The kind of a program by its first bytes: a `#!` line names its runtime, and ELF is a program. */
+/** The kind of a program by its first bytes: a `#!` line names its runtime, ELF is a program, WebAssembly has its own mark. */
 export function kindOfStart(start: Buffer, executable: boolean): FunctionKind | undefined {
   if (start.subarray(0, 4).equals(Buffer.from('\x7fELF', 'latin1'))) return 'command'
   if (start.subarray(0, 2).toString('latin1') === '#!') return 'command'
+  if (start.subarray(0, 4).equals(Buffer.from('\0asm', 'latin1'))) return 'wasm'
   return executable ? 'command' : undefined
 }
 
@@ -59,7 +61,7 @@ export function guessFromFiles(files: SourceFiles, wishes: Wishes, where: string
     if (kind === undefined) throw notFound(`the kind of ${entry} cannot be told from its name`, files)
     return { kind, entry }
   }
-  for (const kind of wishes.kind === undefined ? (['node', 'python', 'command'] as const) : [wishes.kind]) {
+  for (const kind of wishes.kind === undefined ? (['node', 'python', 'command', 'wasm'] as const) : [wishes.kind]) {
     const entry = entryFor(kind, files)
     if (entry !== undefined) return { kind, entry }
   }
@@ -67,8 +69,9 @@ export function guessFromFiles(files: SourceFiles, wishes: Wishes, where: string
 }
 
 function entryFor(kind: FunctionKind, files: SourceFiles): string | undefined {
-  if (kind === 'node') return nodeEntry(files)
+  if (kind === 'node' || kind === 'js') return nodeEntry(files)
   if (kind === 'python') return pythonEntries.find((name) => files.has(name)) ?? onlyFile(files, 'python')
+  if (kind === 'wasm') return ['main.wasm', 'index.wasm', 'handler.wasm'].find((name) => files.has(name)) ?? onlyFile(files, 'wasm')
   const named = commandEntries.find((name) => files.has(name))
   if (named !== undefined) return named
   const programs = [...files].filter(([path, file]) => !path.includes('/') && kindOfStart(file.bytes, file.executable) === 'command')

@@ -35,6 +35,32 @@ export interface RecordsAnswer {
 /** An invocation that has ended, or an asynchronous one that waits. */
 export type InvocationView = (InvocationRecord & { readonly state: 'ended'; readonly logs: readonly LogLine[] }) | { readonly state: 'queued'; readonly id: string }
 
+export interface SnapshotSummary {
+  readonly function: string
+  readonly revision: number
+  readonly imageBytes: number
+  readonly storedBytes: number
+  readonly diskBytes: number
+  readonly takenAtMs: number
+  readonly lastUsedMs: number
+  readonly inUse: number
+  readonly verified: boolean
+  readonly recording?: {
+    readonly recordedAtMs: number
+    readonly pagesRecorded: number
+    readonly pagesZero: number
+    readonly pagesPrefetched: number
+    readonly runs: number
+    readonly order: string
+    readonly encoding: string
+  }
+}
+
+export interface SnapshotDetails extends SnapshotSummary {
+  readonly contiguity?: { readonly runs: number; readonly meanRunPages: number; readonly longestRunPages: number; readonly runsByPowerOfTwo: readonly number[] }
+  readonly footprint?: { readonly storedBytes: number; readonly touchedBytes: number; readonly touchedZeroBytes: number; readonly touchedShare: number }
+}
+
 export interface DeadLetter {
   readonly id: string
   readonly function: string

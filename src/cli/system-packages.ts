@@ -4,8 +4,9 @@
  * Deciding is pure and tested; installing runs apt-get and nothing else.
  */
 import { spawn } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { nativeFile } from '#pager/native-file.ts'
 
 export interface SystemPackage {
   /** The program that is looked for. */
@@ -14,11 +15,14 @@ export interface SystemPackage {
   readonly apt: string
   readonly without: string
   readonly neededBy: 'platform' | 'bench'
+  /** Whether what it is for is there already. */
+  readonly isDone?: () => boolean
 }
 
 export const systemPackages: readonly SystemPackage[] = [
   { program: 'bwrap', apt: 'bubblewrap', without: 'functions cannot be isolated: they run only with --allow-unsandboxed', neededBy: 'platform' },
   { program: 'python3', apt: 'python3', without: 'Python functions cannot run', neededBy: 'platform' },
+  { program: 'g++', apt: 'g++', without: 'snapshots of faaslets are restored by copying, and one that spins is stopped only with its neighbours', neededBy: 'platform', isDone: () => existsSync(nativeFile()) },
   { program: 'wrk', apt: 'wrk', without: 'benchmarks cannot compare their load generator with another one', neededBy: 'bench' },
 ]
 
@@ -55,7 +59,7 @@ export function findProgram(name: string): string | undefined {
 }
 
 export function missingPackages(includeBench: boolean): SystemPackage[] {
-  return systemPackages.filter((one) => (includeBench || one.neededBy === 'platform') && findProgram(one.program) === undefined)
+  return systemPackages.filter((one) => (includeBench || one.neededBy === 'platform') && findProgram(one.program) === undefined && one.isDone?.() !== true)
 }
 
 /** @returns The end of apt's output when it failed, otherwise undefined. */

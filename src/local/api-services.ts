@@ -17,7 +17,9 @@ import type { NamespaceRegistry } from '#registry/namespaces.ts'
 import type { SecretStore } from '#registry/secrets.ts'
 import type { ClaimedItem, DeadItem, Store } from '#store/store.ts'
 import type { Telemetry } from '#telemetry/main.ts'
+import type { SnapshotStore } from '#worker/snapshots/snapshot-store.ts'
 import type { Worker } from '#worker/worker.ts'
+import { snapshotReader } from './snapshot-services.ts'
 import { version } from './version.ts'
 
 export interface ApiParts {
@@ -31,6 +33,7 @@ export interface ApiParts {
   readonly asyncQueue: AsyncQueue
   readonly activator: Activator
   readonly worker: Worker
+  readonly snapshots: SnapshotStore
   readonly resolve: (namespace: string, name: string) => Revision | undefined
   readonly log: Log
 }
@@ -57,6 +60,7 @@ export function makeApi(parts: ApiParts): (request: IncomingMessage, response: S
       }
       return counts
     },
+    snapshots: snapshotReader(parts.snapshots),
     stats: async (namespace) => statsOf(parts, namespace),
     invoke(request, response, _principal, namespace, name, options) {
       const revision = resolve(namespace, name)
@@ -143,6 +147,9 @@ function statsOf(parts: ApiParts, namespace: string | undefined): Record<string,
       instanceBytes: [...activator.instances()].reduce((bytes, instance) => bytes + instance.usage().memoryBytes, 0),
       stemCells,
       stemCellBytes,
+      faasletHosts: worker.faasletHosts().length,
+      snapshots: parts.snapshots.list().length,
+      snapshotBytes: parts.snapshots.diskBytes,
     },
   }
 }

@@ -47,11 +47,13 @@ import { workerDefaults } from '#worker/config.ts'
 import type { WorkerConfig } from '#worker/config.ts'
 import { Runtimes } from '#worker/runtimes.ts'
 import { ProcessSandboxProvider } from '#worker/sandbox/process-sandbox.ts'
+import { SnapshotStore } from '#worker/snapshots/snapshot-store.ts'
 import { Worker } from '#worker/worker.ts'
 import { makeApi } from './api-services.ts'
 import { callBackTo, checkCallback } from './callback.ts'
 import { FunctionCalls } from './function-calls.ts'
 import { exposePlatform } from './platform-gauges.ts'
+import { forgetSnapshots, sweepSnapshots } from './snapshot-services.ts'
 
 export interface PlatformOptions {
   /** 0 picks one. */
@@ -120,12 +122,25 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   })
   const { removal } = await code.prepare(new Set([...functions.routed()].map((revision) => revision.code)))
   removal.catch((error: unknown) => warn('code that is not used any more could not be removed', error))
+  const workerConfig = { ...workerDefaults, ...options.worker }
+  let endUsers = (_revision: string): void => {}
+  const snapshots = await SnapshotStore.open({
+    directory: join(data, 'snapshots'),
+    bytesMax: workerConfig.snapshotBytesMax,
+    clock,
+    onLost({ revision, part, error }) {
+      warn(`the ${part} of ${revision ?? 'an unknown revision'} is of no use any more and is made anew`, error)
+      if (part === 'snapshot' && revision !== undefined) endUsers(revision)
+    },
+  })
+  onClose(() => snapshots[Symbol.asyncDispose]())
   const worker = new Worker({
     sandboxes,
+    snapshots,
     runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
     code,
     clock,
-    config: { ...workerDefaults, ...options.worker },
+    config: workerConfig,
     environmentOf: async ({ namespace, config }) =>
       config.secrets.length === 0 ? config.environment : { ...config.environment, ...(await secrets.environment(namespace, config.secrets)) },
     isBusy: () => activator.isBusy,
@@ -133,15 +148,23 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     name: `p${process.pid}`,
   })
   onClose(() => worker.close())
+  endUsers = (revision) => worker.snapshotLost(revision)
 
-  const telemetry = new Telemetry({ store, clock, random: Math.random, log, traces: traceConfigFromEnvironment(process.env, log) })
+  const telemetry = new Telemetry({
+    store,
+    clock,
+    random: Math.random,
+    log,
+    traces: traceConfigFromEnvironment(process.env, log),
+    isDeployed: (namespace, name) => functions.get(namespace, name) !== undefined,
+  })
   await telemetry.start()
   onClose(() => telemetry.close())
   const invocationLogs = new InvocationLogs({ logs: telemetry.logs, clock })
   // Without a collector nobody reads the decision; with one, everything is sampled unless the operator says less.
   const sampleShare = telemetry.traces === undefined ? 0 : Number(process.env['OTEL_TRACES_SAMPLER_ARG'] ?? 1)
   const ids = new InvocationIds({ randomBytes, nowMs })
-  const host = new LocalHost({ worker, usage: telemetry.usage, evictIdle: (enough) => activator.evictIdle(enough) })
+  const host = new LocalHost({ worker, usage: telemetry.usage, evictIdle: (bytes) => activator.evictIdle(bytes) })
   const calls = new FunctionCalls({ resolve, begin: (...begin) => invoker.begin(...begin), accept: (accept) => asyncQueue.accept(accept) })
   const activator: Activator = new Activator({
     host,
@@ -180,9 +203,13 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
 
   for (const revision of functions.routed()) activator.routed(revision)
   functions.onChange((change) => {
+    if (change.kind === 'pruned') return forgetSnapshots(snapshots, change)
     if (change.kind === 'routed') for (const revision of change.routed) activator.routed(revision)
     for (const revision of change.dropped) activator.dropped(revision)
-    if (change.kind === 'deleted') forgetCode(change.dropped)
+    if (change.kind !== 'deleted') return
+    forgetCode(change.dropped)
+    forgetSnapshots(snapshots, change)
+    telemetry.functionDeleted(change.namespace, change.name)
   })
   /** The unpacked code of revisions that are no more, unless another function has the same. */
   function forgetCode(revisions: readonly Revision[]): void {
@@ -213,7 +240,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
     traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
   })
-  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, asyncQueue, activator, worker, resolve, log })
+  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, asyncQueue, activator, worker, snapshots, resolve, log })
 
   const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, front.handle)
   const address = await listen(server, options.port, options.host ?? '127.0.0.1')
@@ -223,11 +250,12 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
 
   activator.start()
   asyncQueue.start()
-  exposePlatform(telemetry.metrics, { activator, worker, invoker })
+  exposePlatform(telemetry.metrics, { activator, worker, invoker, snapshots })
   // What a killed platform left behind is nobody's any more; the store's lock says that no other platform is here.
   setImmediate(() => {
     sandboxes.sweep().catch((error: unknown) => warn('leftovers of an earlier run could not be removed', error))
     functions.sweep().catch((error: unknown) => warn('unused code could not be removed', error))
+    sweepSnapshots(snapshots, functions).catch((error: unknown) => warn('snapshots of deleted functions could not be removed', error))
     worker.warmUp()
   })
 

@@ -9,12 +9,13 @@ import { mkdir, mkdtemp, readdir, readFile, realpath, rm, stat, writeFile } from
 import { tmpdir } from 'node:os'
 import { join, sep } from 'node:path'
 import { Readable } from 'node:stream'
+import { gzipSync } from 'node:zlib'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import fc from 'fast-check'
 import { pack } from 'tar-stream'
 import { PlatformError } from '#contract/errors.ts'
-import { checkCode, packFile, unpackCode } from './code-archive.ts'
+import { checkCode, packFile, passingChecked, unpackCode } from './code-archive.ts'
 import { withCode } from './registry.fake.ts'
 
 interface TestEntry {
@@ -123,6 +124,28 @@ describe('code archive', () => {
     }
     for (const entry of ['a.js', 'dir', '/dir/a.js', '../dir/a.js']) await assert.rejects(checkCode(source(tar), { entry }), withCode('CODE_INVALID'))
     await checkCode(source(tar), { entry: './dir/a.js' })
+  })
+
+  test('passes a good tar on as it is, and stops what is none: at once where it shows, at the latest at its end (A3)', async () => {
+    const tar = await tarOf([{ name: 'a', text: 'x'.repeat(100_000) }])
+    const passed: Uint8Array[] = []
+    for await (const chunk of passingChecked(source(tar.subarray(0, 700), tar.subarray(700)))) passed.push(chunk)
+    assert.ok(Buffer.concat(passed).equals(tar))
+    const pass = async (bytes: AsyncIterable<Uint8Array>) => {
+      for await (const _ of passingChecked(bytes));
+    }
+    for (const bytes of [Buffer.alloc(0), Buffer.from('console.log(1)'), gzipSync(tar), tar.subarray(0, 60_000)]) await assert.rejects(pass(source(bytes)), withCode('CODE_INVALID'))
+    const endless = async function* () {
+      for (;;) yield Buffer.alloc(65_536, 7)
+    }
+    await assert.rejects(pass(endless()), withCode('CODE_INVALID'))
+    const breaking = async function* () {
+      yield tar.subarray(0, 50_000)
+      throw new PlatformError('STORE_FAILED', 'the blob is damaged')
+    }
+    await assert.rejects(pass(breaking()), withCode('STORE_FAILED'))
+    // Whoever takes the bytes may have had enough.
+    for await (const _ of passingChecked(endless())) break
   })
 
   test('hands on what the source throws as it is (A2)', async () => {

@@ -8,8 +8,10 @@
  *   A1. `unpackCode` makes its directory appear whole or not at all: it writes beside it and renames. Two at once, also of
  *       two processes, end with one directory and both succeed.
  *   A2. Damage of the source (STORE_FAILED of the blobs) stays what it is; only what the tar itself has wrong is CODE_INVALID.
+ *   A3. `passingChecked` has ended only when its check has ended too, and it ends well only when the check did.
  */
 import { once } from 'node:events'
+import { PassThrough } from 'node:stream'
 import { chmod, link, mkdir, mkdtemp, open, rename, rm, symlink } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Extract } from 'tar-stream'
@@ -35,6 +37,31 @@ export async function checkCode(
   await readTar(source, entries, async (_checked, content) => drain(content))
   if (options.entry !== undefined) checkEntryFile(entries, options.entry)
   return { files: entries.paths, bytes: entries.bytes }
+}
+
+/**
+ * Passes the bytes of a tar on and checks them meanwhile, so that what is refused need never be kept.
+ * @throws CODE_INVALID, at the latest after the last byte; what the source throws.
+ */
+export async function* passingChecked(source: AsyncIterable<Uint8Array>, options: { readonly limits?: ArchiveLimits } = {}): AsyncGenerator<Uint8Array> {
+  const copy = new PassThrough()
+  let refusal: unknown
+  const checked = checkCode(copy, options).catch((error: unknown) => {
+    refusal = error
+  })
+  try {
+    for await (const chunk of source) {
+      yield chunk
+      if (!copy.write(chunk)) await Promise.race([once(copy, 'drain'), checked])
+      if (refusal !== undefined) throw refusal
+    }
+    copy.end()
+    await checked
+    if (refusal !== undefined) throw refusal
+  } finally {
+    copy.destroy()
+    await checked
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { BlobInfo, Blobs } from '#store/blobs.ts'
 import type { Store } from '#store/store.ts'
+import { passingChecked } from './code-archive.ts'
 import { Serial } from './serial.ts'
 
 /** A day: longer than any deployment takes between upload and use. */
@@ -46,9 +47,12 @@ export class CodeStore {
     this.#nowMs = options.nowMs
   }
 
-  /** Streams a tar into the blobs. Nothing is checked here but its size: that is done at deploy. @throws BODY_TOO_LARGE, STORE_FULL. */
+  /**
+   * Streams a tar into the blobs, which keep nothing of one that is refused. Whether it has the entry is asked at deploy.
+   * @throws BODY_TOO_LARGE, CODE_INVALID, STORE_FULL.
+   */
   async upload(namespace: string, source: AsyncIterable<Uint8Array>, options: { readonly bytesMax: number }): Promise<BlobInfo> {
-    const blob = await this.#blobs.put(source, options)
+    const blob = await this.#blobs.put(passingChecked(source), options)
     await this.#serial.run(async () => {
       await this.#store.put(UPLOADS, `${blob.digest}/${namespace}`, { atMs: this.#nowMs() } satisfies UploadEntity)
       // The same bytes may have been there already, and their last user may have gone since (C1).
@@ -65,8 +69,21 @@ export class CodeStore {
     return mine ? this.#blobs.stat(digest) : undefined
   }
 
-  /** For who already has the right: a revision's code. @throws ENTITY_NOT_FOUND, STORE_FAILED. */
-  open(digest: string): Promise<Readable> {
+  /**
+   * For who already has the right: a revision's code.
+   * @throws FUNCTION_NOT_FOUND when it went with its last revision, which by C1 is the only way it goes; STORE_FAILED.
+   */
+  async *open(digest: string): AsyncGenerator<Uint8Array> {
+    try {
+      yield* await this.read(digest)
+    } catch (thrown) {
+      if (!(thrown instanceof PlatformError) || thrown.code !== 'ENTITY_NOT_FOUND') throw thrown
+      throw new PlatformError('FUNCTION_NOT_FOUND', `The function was deleted before its code (${digest.slice(0, 12)}) could be loaded; deploy it again.`, { cause: thrown, details: { digest } })
+    }
+  }
+
+  /** For a deployment: code that nothing may refer to yet. @throws ENTITY_NOT_FOUND, STORE_FAILED. */
+  read(digest: string): Promise<Readable> {
     return this.#blobs.get(digest)
   }
 

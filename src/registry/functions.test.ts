@@ -6,6 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { checkCode } from './code-archive.ts'
 import { UPLOAD_KEPT_MS } from './code-store.ts'
 import { FunctionRegistry } from './functions.ts'
 import type { FunctionChange } from './functions.ts'
@@ -74,7 +75,8 @@ describe('FunctionRegistry', () => {
     const told: string[] = []
     registry.onChange((change: FunctionChange) => {
       const routed = change.kind === 'routed' ? change.routed.map((revision) => revision.number).join() : '-'
-      told.push(`${change.kind} ${routed} dropped ${change.dropped.map((revision) => revision.number).join()}`)
+      const dropped = change.kind === 'pruned' ? [] : change.dropped
+      told.push(`${change.kind} ${routed} dropped ${dropped.map((revision) => revision.number).join()}`)
     })
     await deploy(registry, 'a')
     await deploy(registry, 'b')
@@ -156,6 +158,16 @@ describe('FunctionRegistry', () => {
     assert.equal(await registry.code.find('other', revision.code), undefined)
     assert.equal((await registry.code.find('n', revision.code))?.digest, revision.code)
     await assert.rejects(registry.deploy({ namespace: 'other', name: 'f', config: config(), code: revision.code }), withCode('ENTITY_NOT_FOUND'))
+  })
+
+  test('says of code that went with its function that the function is gone', async (context) => {
+    const ground = await testGround(context)
+    const registry = await open(ground)
+    const { revision } = await deploy(registry, 'short-lived')
+    const opened = registry.code.open(revision.code)
+    await registry.delete('n', 'f')
+    await assert.rejects(checkCode(opened), withCode('FUNCTION_NOT_FOUND'))
+    await assert.rejects(registry.code.read(revision.code), withCode('ENTITY_NOT_FOUND'))
   })
 
   test('refuses code without its entry, and code that is none; nothing is deployed then', async (context) => {

@@ -57,6 +57,8 @@ export type FunctionChange =
       readonly dropped: readonly Revision[]
     }
   | { readonly kind: 'deleted'; readonly namespace: string; readonly name: string; readonly dropped: readonly Revision[] }
+  /** One without traffic is not kept any longer (R4). Told by the process that removed it only. */
+  | { readonly kind: 'pruned'; readonly namespace: string; readonly name: string; readonly revision: number }
 
 interface Entry {
   readonly entity: FunctionEntity
@@ -147,7 +149,7 @@ export class FunctionRegistry {
     const blob = await this.code.find(namespace, code)
     if (blob === undefined) throw codeMissing(code)
     const before = this.latest(namespace, name)
-    if (before?.code !== code || before.config.entry !== config.entry) await checkCode(await this.code.open(code), { entry: config.entry })
+    if (before?.code !== code || before.config.entry !== config.entry) await checkCode(await this.code.read(code), { entry: config.entry })
 
     return this.#serial.run(async () => {
       const latest = this.latest(namespace, name)
@@ -274,7 +276,10 @@ export class FunctionRegistry {
     if (entity === undefined || entity.latest <= this.#revisionsMax) return
     const revisions = await this.revisions(namespace, name)
     const spare = revisions.filter((revision) => revision.number !== entity.latest && entity.traffic.every((share) => share.revision !== revision.number))
-    for (const revision of spare.slice(0, Math.max(0, revisions.length - this.#revisionsMax))) await this.#deleteRevision(revision)
+    for (const revision of spare.slice(0, Math.max(0, revisions.length - this.#revisionsMax))) {
+      await this.#deleteRevision(revision)
+      this.#tell({ kind: 'pruned', namespace, name, revision: revision.number })
+    }
   }
 
   /** R3: again with the newest entity, should another process have been faster. */

@@ -5,6 +5,14 @@ export interface WorkerConfig {
   readonly stemCells: Readonly<Partial<Record<'node' | 'python', number>>>
   /** Quiet time before a taken stem cell is replaced, ms. Longer disturbs running invocations less. */
   readonly stemCellRefillMs: number
+  /** Faaslet hosts kept started without a tenant. Each costs about 60 MB. */
+  readonly faasletHosts: number
+  /** How long a faaslet host without functions stays with its tenant, ms. */
+  readonly faasletHostIdleMs: number
+  /** Memory of one faaslet host, MB: of all faaslets that a tenant runs in it at a time. */
+  readonly faasletHostMemoryMb: number
+  /** What all snapshots together may take of the disk, bytes; the ones that were used last stay. */
+  readonly snapshotBytesMax: number
   /** How long a runtime may take to start, ms. */
   readonly helloTimeoutMs: number
   /** Size of each sandbox's private /tmp, bytes; it counts as the function's memory. */
@@ -14,6 +22,10 @@ export interface WorkerConfig {
 export const workerDefaults: WorkerConfig = {
   stemCells: { node: 2, python: 1 },
   stemCellRefillMs: 20,
+  faasletHosts: 1,
+  faasletHostIdleMs: 60_000,
+  faasletHostMemoryMb: 4096,
+  snapshotBytesMax: 8 * 1024 ** 3,
   helloTimeoutMs: 10_000,
   tmpBytesMax: 512 * 1024 * 1024,
 }

@@ -61,10 +61,12 @@ export class Instance implements QueueProxyOwner {
   times: StartTimes = { kind: 'cold', sandboxUs: 0, initUs: 0 }
   /** Since when nothing runs on it, monotonic µs, for keep-alive; meaningful while `load.inFlight` is 0. */
   idleSinceUs = 0
-  /** Its start has been told to one invocation, which is recorded as cold; all others are warm. */
+  /** When it became ready, monotonic µs. An invocation that came later did not wait for its start. */
+  readyUs = Infinity
+  /** Whether an invocation has been handed over: only the first may have waited for the start, and be recorded as cold. */
   startReported = false
 
-  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly resetGraceMs?: number; readonly spin?: LoopSpin }) {
+  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly resetGraceMs?: number; readonly spin?: LoopSpin; readonly firstStream?: number }) {
     this.id = options.sandbox.id
     this.sandbox = options.sandbox
     this.#clock = options.clock
@@ -73,6 +75,7 @@ export class Instance implements QueueProxyOwner {
       channel: options.sandbox.channel,
       clock: options.clock,
       owner: this,
+      ...(options.firstStream !== undefined && { firstStream: options.firstStream }),
       ...(options.spin !== undefined && { spin: options.spin }),
       ...(options.resetGraceMs !== undefined && { resetGraceMs: options.resetGraceMs }),
     })
@@ -81,6 +84,11 @@ export class Instance implements QueueProxyOwner {
 
   get state(): InstanceState {
     return this.#state
+  }
+
+  /** Whether it is a stem cell still, alive and without a function. */
+  get isGeneric(): boolean {
+    return this.#state.phase === 'starting' && this.#revision === undefined
   }
 
   get revision(): Revision {
@@ -97,7 +105,8 @@ export class Instance implements QueueProxyOwner {
   ready(times: StartTimes): void {
     if (this.#state.phase !== 'starting') return
     this.times = times
-    this.idleSinceUs = this.#clock.monotonicUs()
+    this.readyUs = this.#clock.monotonicUs()
+    this.idleSinceUs = this.readyUs
     this.#state = { phase: 'ready' }
   }
 
@@ -107,6 +116,7 @@ export class Instance implements QueueProxyOwner {
     if (this.#state.phase !== 'ready') return
     this.#endReason = reason
     this.#state = { phase: 'stopping', reason }
+    if (this.proxy.load.inFlight === 0 && this.proxy.release(this.sandbox, reason)) return
     this.proxy.stop()
     const graceMs = this.proxy.load.inFlight === 0 ? STOP_GRACE_MS : STOP_GRACE_MS + this.revision.config.timeoutMs
     const timer = this.#clock.after(graceMs, () => void this.sandbox.destroy(reason))

@@ -26,18 +26,18 @@ import {
   FrameFlag,
   FrameType,
   INLINE_BYTES_MAX,
-  LogLevel,
   PAYLOAD_BYTES_MAX,
   parseJson,
   splitHead,
   USAGE_BYTES,
 } from '#contract/frames.ts'
-import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, LogLevelName, OpenHead } from '#contract/frames.ts'
+import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, OpenHead } from '#contract/frames.ts'
 import type { Invocation, InvocationHolder } from '#contract/invocation.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
 import { StreamTable } from '#contract/stream-table.ts'
-import { ownTraceparent } from '#telemetry/trace-context.ts'
+import type { Sandbox } from './sandbox/sandbox.ts'
 import { CallStream } from './call-stream.ts'
+import { levelNames, openHeadJson, receiveStart, receiveUsage } from './invocation-frames.ts'
 import type { LoadObserver, QueueProxyOwner } from './queue-proxy-owner.ts'
 
 export interface QueueProxyOptions {
@@ -46,6 +46,8 @@ export interface QueueProxyOptions {
   readonly owner: QueueProxyOwner
   /** Shared by the queue proxies of one process; absent where nobody measures microseconds. */
   readonly spin?: LoopSpin
+  /** Where another queue proxy had the channel before: its {@link QueueProxy.nextStream}, so that late frames are never taken for new ones. */
+  readonly firstStream?: number
   /** How long a runtime may take to confirm that a timed-out invocation has been let go. */
   readonly resetGraceMs?: number
 }
@@ -69,8 +71,6 @@ interface CarriedStream {
 /** A head up to this long is remembered to be compared with the next. */
 const HEAD_KEPT_BYTES_MAX = 1024
 
-const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
-
 export class QueueProxy implements InvocationHolder {
   readonly #channel: Duplex
   readonly #clock: Clock
@@ -78,7 +78,7 @@ export class QueueProxy implements InvocationHolder {
   readonly #spin: LoopSpin | undefined
   readonly #resetGraceMs: number
   readonly #decoder: FrameDecoder
-  readonly #streams = new StreamTable<CarriedStream>(2)
+  readonly #streams: StreamTable<CarriedStream>
   readonly #calls = new Map<number, CallStream>()
   /** Q2. Changed in place: the balancer reads it for every invocation. */
   readonly load: InstanceLoad = { inFlight: 0, computing: 0, computingSinceUs: 0, lastUsedUs: 0 }
@@ -92,12 +92,22 @@ export class QueueProxy implements InvocationHolder {
   #deadlineTimerAtMs = Infinity
   #state: 'open' | 'closed' | 'abandoned' = 'open'
   readonly #flush = (): void => this.#writeOut()
+  readonly #onData = (chunk: Buffer): void => {
+    if (this.#state !== 'open') return
+    try {
+      this.#decoder.push(chunk)
+    } catch (thrown) {
+      this.#lose(PlatformError.from(thrown))
+    }
+  }
+  readonly #onClosed = (): void => this.#lose(undefined)
 
   readonly hello = Promise.withResolvers<HelloFrame>()
   readonly #inited = Promise.withResolvers<InitedFrame>()
 
   constructor(options: QueueProxyOptions) {
     this.#channel = options.channel
+    this.#streams = new StreamTable<CarriedStream>(options.firstStream ?? 2)
     this.#clock = options.clock
     this.#owner = options.owner
     this.#spin = options.spin
@@ -106,16 +116,23 @@ export class QueueProxy implements InvocationHolder {
     // Nobody may be waiting for these when the instance dies; the owner hears of it through `lost`.
     this.hello.promise.catch(() => {})
     this.#inited.promise.catch(() => {})
-    this.#channel.on('data', (chunk: Buffer) => {
-      if (this.#state !== 'open') return
-      try {
-        this.#decoder.push(chunk)
-      } catch (thrown) {
-        this.#lose(PlatformError.from(thrown))
-      }
-    })
-    this.#channel.on('error', () => this.#lose(undefined))
-    this.#channel.on('close', () => this.#lose(undefined))
+    this.#channel.on('data', this.#onData)
+    this.#channel.on('error', this.#onClosed)
+    this.#channel.on('close', this.#onClosed)
+  }
+
+  /** What the next queue proxy of this channel begins with. */
+  nextStream = 2
+
+  /** Lets go of a sandbox that can outlive its instance, when nothing is on it or half received. */
+  release(sandbox: Sandbox, reason: string): boolean {
+    this.nextStream = this.#streams.nextNumber()
+    if (this.#calls.size > 0 || this.#out.length > 0 || !this.#decoder.isEmpty || sandbox.detach?.(reason) !== true) return false
+    this.#state = 'closed'
+    this.#channel.off('data', this.#onData)
+    this.#channel.off('error', this.#onClosed)
+    this.#channel.off('close', this.#onClosed)
+    return true
   }
 
   /** Makes the generic runtime an instance. @throws what the runtime says (CODE_INVALID, HANDLER_NOT_FOUND, INIT_FAILED), or INSTANCE_LOST. */
@@ -209,7 +226,12 @@ export class QueueProxy implements InvocationHolder {
       }
       case FrameType.usage: {
         const stream = this.#streams.get(id)
-        if (stream !== undefined) this.#receiveUsage(stream.invocation, payload)
+        if (stream !== undefined) receiveUsage(stream.invocation, payload)
+        return
+      }
+      case FrameType.started: {
+        const stream = this.#streams.get(id)
+        if (stream !== undefined) receiveStart(stream.invocation, payload)
         return
       }
       case FrameType.waiting: {
@@ -258,7 +280,7 @@ export class QueueProxy implements InvocationHolder {
     if (stream.headSeen) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime answered an invocation twice.')
     stream.headSeen = true
     const withUsage = (flags & FrameFlag.usage) !== 0
-    if (withUsage) this.#receiveUsage(invocation, payload)
+    if (withUsage) receiveUsage(invocation, payload)
     const { head, body } = this.#splitAnswer(payload, withUsage ? USAGE_BYTES : 0)
     const last = (flags & FrameFlag.end) !== 0
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
@@ -280,12 +302,6 @@ export class QueueProxy implements InvocationHolder {
       this.#lastHeadText = text
     }
     return { head: this.#lastHead, body: payload.subarray(headEnd) }
-  }
-
-  #receiveUsage(invocation: Invocation, payload: Buffer): void {
-    if (payload.length < USAGE_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime reported usage in ${payload.length} bytes.`)
-    invocation.cpuUs = payload.readUInt32LE(0)
-    invocation.memoryPeakKb = payload.readUInt32LE(4)
   }
 
   #receiveData(stream: CarriedStream, flags: number, payload: Buffer): void {
@@ -479,12 +495,4 @@ export class QueueProxy implements InvocationHolder {
     this.#state = 'closed'
     this.#owner.lost(error)
   }
-}
-
-/** The JSON of an {@link OpenHead}, written by hand: most of it needs no escaping, and the headers are encoded already. */
-function openHeadJson(invocation: Invocation, deadlineMs: number): string {
-  const { id, request, attempt } = invocation
-  const headers = request.headersJson ?? JSON.stringify(request.headers)
-  const trace = ownTraceparent(invocation.traceparent, id, attempt)
-  return `{"k":"${request.kind}","i":"${id}","m":${JSON.stringify(request.method)},"u":${JSON.stringify(request.path)},"h":${headers},"d":${deadlineMs},"t":"${trace}","n":${attempt}}`
 }

@@ -12,9 +12,11 @@ import type { Clock } from '#base/clock.ts'
 import { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { FunctionKind, Revision } from '#contract/function-config.ts'
-import { concurrencyDefaults } from '#contract/function-config.ts'
+import { concurrencyDefaults, isFaaslet } from '#contract/function-config.ts'
+import { FaasletWorker } from './faaslets/faaslet-worker.ts'
+import type { HostProcess } from './faaslets/host-process.ts'
 import { FRAMES_VERSION } from '#contract/frames.ts'
-import type { InitFrame } from '#contract/frames.ts'
+import type { FaasletInit, InitFrame } from '#contract/frames.ts'
 import type { CodeCache } from './code-cache.ts'
 import { linkTree } from './code-cache.ts'
 import { CompileCaches, compileInSandbox } from './compile-cache.ts'
@@ -23,12 +25,15 @@ import type { InstanceOwner } from './instance.ts'
 import type { Runtime, Runtimes } from './runtimes.ts'
 import type { SandboxLimits, SandboxProvider } from './sandbox/sandbox.ts'
 import { StemCells } from './stem-cells.ts'
+import type { SnapshotStore } from './snapshots/snapshot-store.ts'
 import type { WorkerConfig } from './config.ts'
 
 export interface WorkerOptions {
   readonly sandboxes: SandboxProvider
   readonly runtimes: Runtimes
   readonly code: CodeCache
+  /** Where the snapshots of faaslets are kept; without it each host boots what it serves. */
+  readonly snapshots?: SnapshotStore
   readonly clock: Clock
   readonly config: WorkerConfig
   /** Variables and decrypted secrets of a revision. */
@@ -49,15 +54,17 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #instances = new Set<Instance>()
   readonly #spin: LoopSpin
-  readonly #cells = new Map<string, StemCells>()
+  readonly #cells = new Map<string, StemCells<Instance>>()
   readonly #compileCaches: CompileCaches
+  readonly #faaslets: FaasletWorker
   #sequence = 0
   #state: 'open' | 'closed' = 'open'
 
   constructor(options: WorkerOptions) {
     this.#spin = new LoopSpin(options.clock)
     this.#options = options
-    const { clock, code, warn } = options
+    const { clock, code, warn, sandboxes, runtimes, config } = options
+    this.#faaslets = new FaasletWorker({ sandboxes, runtime: () => runtimes.get('faaslet'), ...(options.snapshots !== undefined && { store: options.snapshots }), clock, config, nextId: () => this.#nextId(), warn })
     this.#compileCaches = new CompileCaches({
       clock,
       code,
@@ -85,23 +92,25 @@ export class Worker {
         refillDelayMs: this.#options.config.stemCellRefillMs,
         clock: this.#options.clock,
         start: async () => {
-          const runtime = await this.#options.runtimes.get(kind as Revision['config']['kind'])
+          const runtime = await this.#options.runtimes.get(kind as 'node' | 'python')
           return this.#startSandbox(runtime, { limits: STEM_CELL_LIMITS, network: 'none' })
         },
         failed: (error) => this.#state === 'open' && this.#options.warn(`no stem cell of kind ${kind} could be started`, error),
       })
       this.#cells.set(kind, cells)
     }
+    this.#faaslets.warmUp()
   }
 
   /** Stem cells that the next instances of this revision could start from. */
   stemCellCount(revision: Revision): number {
+    if (isFaaslet(revision.config.kind)) return this.#faaslets.readyCount(revision)
     return revision.config.network === 'none' ? (this.#cells.get(revision.config.kind)?.readyCount ?? 0) : 0
   }
 
   /** Resolves when every pool is full, or cannot be filled now. */
   async stemCellsReady(): Promise<void> {
-    await Promise.all([...this.#cells.values()].map((cells) => cells.settled()))
+    await Promise.all([...[...this.#cells.values()].map((cells) => cells.settled()), this.#faaslets.settled()])
   }
 
   instances(): ReadonlySet<Instance> {
@@ -110,6 +119,16 @@ export class Worker {
 
   stemCells(): ReadonlyMap<string, readonly Instance[]> {
     return new Map([...this.#cells].map(([kind, cells]) => [kind, cells.cells()]))
+  }
+
+  /** Of tenants, and generic ones that were started ahead. */
+  faasletHosts(): readonly HostProcess[] {
+    return [...this.#faaslets.stems(), ...this.#faaslets.hosts()]
+  }
+
+  /** The store of snapshots says that this one is damaged. @param revision As SnapshotIdentity names it. */
+  snapshotLost(revision: string): void {
+    this.#faaslets.snapshotLost(revision)
   }
 
   /**
@@ -127,15 +146,21 @@ export class Worker {
 
     const cell = config.network === 'none' ? this.#cells.get(config.kind)?.take() : undefined
     let initialised: Promise<unknown> | undefined
+    let faaslet: (() => FaasletInit) | undefined
     const assign = (to: Instance, directory: string): void => {
       linkTree(directory, to.sandbox.codeDirectory)
-      to.assign(revision, owner)
-      this.#instances.add(to)
-      void to.sandbox.exited.then(() => this.#instances.delete(to))
-      initialised = to.proxy.init(initFrame(to, revision, environment))
+      this.#assign(to, revision, owner)
+      initialised = to.proxy.init(initFrame(to, revision, environment, faaslet?.()))
     }
     let instance: Instance
-    if (cell === undefined) {
+    if (isFaaslet(config.kind)) {
+      const placed = await this.#faaslets.place(revision, this.#spin)
+      ;({ instance, faaslet } = placed)
+      if (placed.isInitialised) {
+        this.#assign(instance, revision, owner)
+        initialised = Promise.resolve()
+      }
+    } else if (cell === undefined) {
       const runtime = await this.#options.runtimes.get(config.kind)
       // The runtime finds its function waiting when it comes up: no round trip between the two.
       const standing = (to: Instance): void => {
@@ -158,7 +183,7 @@ export class Worker {
     }
     instance.ready({ kind: 'cold', sandboxUs: sandboxedUs - askedUs, initUs: clock.monotonicUs() - sandboxedUs })
     // The compiled form is keyed by path, and without isolation the code lies at another one each time.
-    if (this.#options.sandboxes.isolation().level !== 'none') this.#compileCaches.started(revision)
+    if (!isFaaslet(config.kind) && this.#options.sandboxes.isolation().level !== 'none') this.#compileCaches.started(revision)
     return instance
   }
 
@@ -167,8 +192,16 @@ export class Worker {
     this.#compileCaches.close()
     for (const cells of this.#cells.values()) cells.close()
     for (const instance of this.#instances) instance.kill('the platform stops')
+    this.#faaslets.close()
     await this.#options.runtimes.settled()
     await this.#options.sandboxes.close()
+    await this.#faaslets.settledCaptures()
+  }
+
+  #assign(instance: Instance, revision: Revision, owner: InstanceOwner): void {
+    instance.assign(revision, owner)
+    this.#instances.add(instance)
+    void instance.sandbox.exited.then(() => this.#instances.delete(instance))
   }
 
   async #initialised(instance: Instance, revision: Revision, initialised: Promise<unknown>): Promise<void> {
@@ -240,7 +273,7 @@ export class Worker {
   }
 }
 
-function initFrame(instance: Instance, revision: Revision, environment: Readonly<Record<string, string>>): InitFrame {
+function initFrame(instance: Instance, revision: Revision, environment: Readonly<Record<string, string>>, faaslet: FaasletInit | undefined): InitFrame {
   const { config } = revision
   return {
     namespace: revision.namespace,
@@ -253,11 +286,12 @@ function initFrame(instance: Instance, revision: Revision, environment: Readonly
     environment,
     concurrency: config.concurrency ?? concurrencyDefaults[config.kind],
     memoryMb: config.memoryMb,
+    ...(faaslet !== undefined && { faaslet }),
   }
 }
 
 /** Below this a runtime does not start, or has nothing left for a function, MB: what it uses when idle, and some. */
-const RUNTIME_MEMORY_MB: Readonly<Record<FunctionKind, number>> = { node: 64, command: 64, http: 64, python: 32 }
+const RUNTIME_MEMORY_MB: Readonly<Record<FunctionKind, number>> = { node: 64, command: 64, http: 64, python: 32, wasm: 16, js: 16 }
 
 /** @param usedMb What the runtime was seen to use; undefined when it did not come so far. */
 function runtimeDoesNotFit({ config }: Revision, usedMb: number | undefined): PlatformError {

@@ -8,7 +8,7 @@ import { bytes } from '../format.ts'
 import { parseAssignments, readStandardInput } from '../input.ts'
 
 const kindNames: Readonly<Record<string, FunctionKind>> = {
-  node: 'node', js: 'node', ts: 'node', javascript: 'node', typescript: 'node', python: 'python', py: 'python', command: 'command', http: 'http',
+  node: 'node', ts: 'node', javascript: 'node', typescript: 'node', python: 'python', py: 'python', command: 'command', http: 'http', wasm: 'wasm', js: 'js', quickjs: 'js',
 }
 
 export async function deploy(context: Context, path: string): Promise<void> {
@@ -37,7 +37,7 @@ export async function deploy(context: Context, path: string): Promise<void> {
 export function nameFor(path: string, options: CommandOptions): string {
   if (typeof options['name'] === 'string') return options['name']
   if (path === '-') throw new PlatformError('INPUT_INVALID', 'Code from standard input has no name. Give one with --name.')
-  const name = basename(resolve(path)).replace(/\.(?:zip|[cm]?[jt]sx?|py|sh)$/, '').replaceAll(/[^A-Za-z0-9_.-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64)
+  const name = basename(resolve(path)).replace(/\.(?:zip|[cm]?[jt]sx?|py|sh|wasm)$/, '').replaceAll(/[^A-Za-z0-9_.-]/g, '-').replace(/^[^A-Za-z0-9]+/, '').slice(0, 64)
   if (name === '') throw new PlatformError('INPUT_INVALID', `No name can be made of ${JSON.stringify(path)}. Give one with --name.`)
   return name
 }

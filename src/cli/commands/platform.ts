@@ -39,8 +39,8 @@ export function statsText({ functions, platform }: StatsAnswer): string {
   const head = ['FUNCTION', 'CALLS', 'ERRORS', 'COLD', 'P50', 'P99', 'QUEUE P99', 'RUN P50', 'CPU', 'GB·S', 'COST']
   const parts = [rows.length === 0 ? 'No function was invoked in the last 15 minutes.' : table(head, rows)]
   if (platform !== undefined) {
-    const { instances = 0, instanceBytes = 0, stemCells = 0, stemCellBytes = 0, residentBytes = 0, uptimeS = 0 } = platform
-    parts.push(`Up for ${uptimeS} s with ${bytes(residentBytes)}; ${instances} instances with ${bytes(instanceBytes)}, ${stemCells} stem cells with ${bytes(stemCellBytes)}.`)
+    const { instances = 0, instanceBytes = 0, stemCells = 0, stemCellBytes = 0, faasletHosts = 0, snapshots = 0, snapshotBytes = 0, residentBytes = 0, uptimeS = 0 } = platform
+    parts.push(`Up for ${uptimeS} s with ${bytes(residentBytes)}; ${instances} instances with ${bytes(instanceBytes)}, ${stemCells} stem cells with ${bytes(stemCellBytes)}, ${faasletHosts} faaslet hosts; ${snapshots} snapshots on ${bytes(snapshotBytes)} of disk.`)
   }
   return parts.join('\n\n')
 }

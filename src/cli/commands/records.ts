@@ -8,7 +8,7 @@ import { resultOf } from './invoke.ts'
 import type { InvocationView, RecordsAnswer } from '../api-types.ts'
 import type { Context } from '../context.ts'
 import { duration, parseSince, parseWhole, table, when } from '../format.ts'
-import { phases } from '../record-summary.ts'
+import { phases, restoreText } from '../record-summary.ts'
 
 export async function invocations(context: Context, name: string | undefined): Promise<void> {
   const { options } = context
@@ -31,6 +31,8 @@ export async function invocations(context: Context, name: string | undefined): P
 export async function getInvocation(context: Context, id: string): Promise<void> {
   const record = await (await context.client()).json<InvocationView>('GET', `/v1/invocations/${encodeURIComponent(id)}`)
   context.result(record, () => JSON.stringify(record, null, 2))
+  const restored = record.state === 'ended' ? restoreText(record) : undefined
+  if (restored !== undefined) context.note(restored)
 }
 
 /** The answer as it is, into the output or a file. @returns exit code `later` while there is none yet. */

@@ -13,7 +13,7 @@ import { SecretStore } from '#registry/secrets.ts'
 import { Authenticator } from '../authentication.ts'
 import { createApi } from './main.ts'
 import type { Api } from './main.ts'
-import type { ApiServices, DeadInvocation, InvocationResult, QueuedInvocation, RecordListQuery } from './services.ts'
+import type { ApiServices, DeadInvocation, InvocationResult, QueuedInvocation, RecordListQuery, SnapshotDetails } from './services.ts'
 
 export interface Answer {
   readonly status: number
@@ -34,6 +34,7 @@ export interface ApiGround {
   readonly dead: DeadInvocation[]
   readonly results: (InvocationResult & { readonly namespace: string; readonly id: string })[]
   readonly queries: RecordListQuery[]
+  readonly snapshots: (SnapshotDetails & { readonly namespace: string })[]
   /** Wakes followers of logs. */
   readonly print: (line: LogLine) => void
   readonly followers: () => number
@@ -56,6 +57,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   const dead: DeadInvocation[] = []
   const results: (InvocationResult & { readonly namespace: string; readonly id: string })[] = []
   const queries: RecordListQuery[] = []
+  const snapshots: (SnapshotDetails & { readonly namespace: string })[] = []
   const internalErrors: unknown[] = []
   const followers = new Set<(line: LogLine) => void>()
 
@@ -96,6 +98,13 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
       redrive: async (namespace, ids) => dead.filter((item) => item.namespace === namespace && ids.includes(item.id)).length,
     },
     instances: () => ({ starting: 0, ready: 1, busy: 2 }),
+    snapshots: {
+      list: (namespace) => snapshots.filter((one) => one.namespace === namespace),
+      show: async (namespace, name, revision) => snapshots.find((one) => one.namespace === namespace && one.function === name && one.revision === revision)!,
+      drop(namespace, name, revision) {
+        snapshots.splice(snapshots.findIndex((one) => one.namespace === namespace && one.function === name && one.revision === revision), 1)
+      },
+    },
     stats: async (namespace) => ({ of: namespace ?? 'all' }),
     invoke(request, response, principal, namespace, name, { async }) {
       request.resume()
@@ -113,7 +122,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
-    url, api, services, adminKey, records, lines, queued, dead, results, queries, internalErrors,
+    url, api, services, adminKey, records, lines, queued, dead, results, queries, snapshots, internalErrors,
     followers: () => followers.size,
     print(line) {
       for (const wake of [...followers]) {

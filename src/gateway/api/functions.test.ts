@@ -4,7 +4,9 @@
  * Method: fetch against a real server; every answer that succeeds is held to the schema its route documents.
  */
 import assert from 'node:assert/strict'
+import { createHash } from 'node:crypto'
 import { describe, test } from 'node:test'
+import { gzipSync } from 'node:zlib'
 import { packFile } from '#registry/code-archive.ts'
 import { apiGround } from './api.fake.ts'
 import { codeRoutes } from './routes/code.ts'
@@ -50,6 +52,17 @@ describe('functions over HTTP', () => {
     assert.equal(missing.json.error.code, 'ENTITY_NOT_FOUND')
     const wrong = await call('PUT', '/v1/functions/f', { body: { code: digest, entry: 'other.js' } })
     assert.deepEqual([wrong.status, wrong.json.error.code], [422, 'CODE_INVALID'])
+  })
+
+  test('refuses to take code that is no tar, and keeps nothing of it', async (context) => {
+    const { call } = await apiGround(context)
+    const tar = await packFile('index.js', 'exports.main = (p) => p', { executable: false })
+    for (const body of [Buffer.alloc(0), 'console.log(1)', Buffer.alloc(300_000, 7), gzipSync(tar), tar.subarray(0, 520)]) {
+      const refused = await call('POST', '/v1/code', { body })
+      assert.deepEqual([refused.status, refused.json.error.code], [422, 'CODE_INVALID'], refused.text)
+      const digest = createHash('sha256').update(body).digest('hex')
+      assert.equal((await call('HEAD', `/v1/code/${digest}`)).status, 404)
+    }
   })
 
   test('lists, shows, rolls back, splits and deletes', async (context) => {

@@ -25,6 +25,7 @@ import { functionRoutes } from './routes/functions.ts'
 import { invocationRoutes } from './routes/invocations.ts'
 import { mustBeAdmin, namespaceRoutes } from './routes/namespaces.ts'
 import { secretRoutes } from './routes/secrets.ts'
+import { snapshotRoutes } from './routes/snapshots.ts'
 import { pathParameters } from './schemas.ts'
 import type { ApiServices } from './services.ts'
 
@@ -41,7 +42,7 @@ const NOBODY: Principal = { namespace: '', keyId: '', role: 'namespace' }
 const NO_QUERY = z.strictObject({})
 
 export function createApi(services: ApiServices): Api {
-  const routes: Route[] = [...functionRoutes, ...codeRoutes, ...invocationRoutes, ...namespaceRoutes, ...secretRoutes, ...aboutRoutes]
+  const routes: Route[] = [...functionRoutes, ...codeRoutes, ...invocationRoutes, ...namespaceRoutes, ...secretRoutes, ...snapshotRoutes, ...aboutRoutes]
   routes.push(openApiRoute(routes, services.version))
 
   const router = makeRouter({

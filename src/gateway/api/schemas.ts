@@ -6,6 +6,7 @@ import { platformErrors } from '#contract/errors.ts'
 import type { PlatformErrorCode } from '#contract/errors.ts'
 import { functionConfig, functionKinds, functionName } from '#contract/function-config.ts'
 import { INVOCATION_ID_PATTERN } from '#contract/ids.ts'
+import { restoreModes } from '#contract/start-figures.ts'
 import { SECRET_CHARACTERS_MAX } from '#registry/secrets.ts'
 
 export const digest = z.string().regex(/^[0-9a-f]{64}$/, 'a digest has 64 lowercase hex digits (SHA-256)')
@@ -97,6 +98,21 @@ export const deployAnswer = functionView.extend({
   created: z.boolean().describe('false: it was there already.'),
 })
 
+const restoreMode = z.enum(restoreModes)
+const figure = z.number().optional()
+export const snapshotFigures = z
+  .object({
+    mode: restoreMode.optional().describe('How the memory was filled (docs/observability.md).'),
+    restoreUs: z.number().describe('From wanting the instance until its code could be called; part of sandboxUs.'),
+    pagesPrefetched: figure.describe('Of 4096 bytes, read before they were touched.'),
+    pagesFaulted: figure.describe('Missing at the first touch and fetched then.'),
+    pagesRecorded: figure.describe('Touched, when this invocation was recorded.'),
+    pagesUnused: figure.describe('Prefetched and not touched, when this invocation was recorded.'),
+    bytesRead: figure,
+    readUs: figure.describe('Waited for the disk by the prefetch. pagesPrefetched × 4096 ÷ readUs is the bandwidth it reached, in MB/s.'),
+  })
+  .describe('Of a snapshot start.')
+
 const startKind = z.enum(['cold', 'snapshot', 'warm', 'none'])
 export const invocationRecord = z.object({
   id: invocationId,
@@ -112,11 +128,12 @@ export const invocationRecord = z.object({
   status: z.int(),
   error: z.unknown().optional(),
   start: startKind,
+  snapshot: snapshotFigures.optional(),
   instance: z.string(),
   totalUs: z.number(),
   queueUs: z.number().describe('Buffered.'),
   placementUs: z.number().describe('Choosing a worker.'),
-  sandboxUs: z.number().describe('Starting or specialising a sandbox.'),
+  sandboxUs: z.number().describe('Starting or specialising a sandbox, or restoring it from a snapshot.'),
   initUs: z.number().describe('Loading the code.'),
   runUs: z.number().describe('The handler, until the last byte.'),
   cpuUs: z.number(),
@@ -145,6 +162,52 @@ export const recordQuery = z.strictObject({
   until: time.optional(),
   limit: limit(100, 1000),
   cursor: z.string().max(1000).optional().describe('Of the page before.'),
+})
+
+export const revisionQuery = z.string().regex(/^\d{1,9}$/, 'give a whole number').transform(Number).pipe(revisionNumber)
+export const snapshotSummary = z.object({
+  function: z.string(),
+  revision: revisionNumber,
+  imageBytes: z.int().describe('Of the memory.'),
+  storedBytes: z.int().describe('Of its pages that are not zero.'),
+  diskBytes: z.int().describe('Allocated on the disk, for all of its files.'),
+  takenAtMs: atMs,
+  lastUsedMs: atMs,
+  inUse: z.int().describe('Instances that hold it now.'),
+  verified: z.boolean().describe('Its pages were compared with their checksums since the platform started.'),
+  recording: z
+    .object({
+      recordedAtMs: atMs,
+      pagesRecorded: z.int().describe('Of 4096 bytes, touched by the recorded invocation.'),
+      pagesZero: z.int().describe('Of those, zero ones: they are not read.'),
+      pagesPrefetched: z.int().describe('Read by a prefetch.'),
+      runs: z.int().describe('Pieces of memory that these are in.'),
+      order: z.enum(['page', 'fault']),
+      encoding: z.string(),
+      diskBytes: z.int(),
+    })
+    .optional()
+    .describe('Absent until an invocation was recorded.'),
+})
+export const snapshotDetails = snapshotSummary.extend({
+  contiguity: z
+    .object({
+      pages: z.int(),
+      runs: z.int(),
+      meanRunPages: z.number(),
+      longestRunPages: z.int(),
+      runsByPowerOfTwo: z.array(z.int()).readonly().describe('Entry n: runs of more than 2^(n-1) and at most 2^n pages.'),
+    })
+    .optional(),
+  footprint: z
+    .object({
+      imageBytes: z.int(),
+      storedBytes: z.int(),
+      touchedBytes: z.int(),
+      touchedZeroBytes: z.int(),
+      touchedShare: z.number().describe('Touched pages by those that are not zero and the touched zero ones.'),
+    })
+    .optional(),
 })
 
 export const quotas = z.strictObject({

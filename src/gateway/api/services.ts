@@ -92,6 +92,52 @@ export interface AsyncQueue {
   redrive(namespace: string, ids: readonly string[]): Promise<number>
 }
 
+/** What is kept of a snapshot, and of the invocation that was recorded from it; sizes in bytes, times in epoch ms. */
+export interface SnapshotSummary {
+  readonly function: string
+  readonly revision: number
+  /** Of the memory. */
+  readonly imageBytes: number
+  /** Of its pages that are not zero. */
+  readonly storedBytes: number
+  /** Allocated on the disk, for all of its files. */
+  readonly diskBytes: number
+  readonly takenAtMs: number
+  readonly lastUsedMs: number
+  /** Instances that hold it now. */
+  readonly inUse: number
+  /** Whether its pages were compared with their checksums since the platform started. */
+  readonly verified: boolean
+  readonly recording?: {
+    readonly recordedAtMs: number
+    /** Pages (4096 bytes) that the recorded invocation touched; of those, zero ones need no reading. */
+    readonly pagesRecorded: number
+    readonly pagesZero: number
+    /** Pages that a prefetch reads. */
+    readonly pagesPrefetched: number
+    /** Pieces of memory that these are in. */
+    readonly runs: number
+    readonly order: 'page' | 'fault'
+    readonly encoding: string
+    readonly diskBytes: number
+  }
+}
+
+export interface SnapshotDetails extends SnapshotSummary {
+  /** Of the recorded invocation: thesis, Figures 4.3 and 4.4. */
+  readonly contiguity?: { readonly pages: number; readonly runs: number; readonly meanRunPages: number; readonly longestRunPages: number; readonly runsByPowerOfTwo: readonly number[] }
+  readonly footprint?: { readonly imageBytes: number; readonly storedBytes: number; readonly touchedBytes: number; readonly touchedZeroBytes: number; readonly touchedShare: number }
+}
+
+export interface SnapshotReader {
+  /** Of a namespace, by function and revision. */
+  list(namespace: string): readonly SnapshotSummary[]
+  /** @throws ENTITY_NOT_FOUND; SNAPSHOT_DAMAGED, STORE_FAILED. */
+  show(namespace: string, name: string, revision: number): Promise<SnapshotDetails>
+  /** Forgets it: the next start boots, and takes another. @throws ENTITY_NOT_FOUND. */
+  drop(namespace: string, name: string, revision: number): void
+}
+
 export interface ApiServices {
   readonly authenticator: Pick<Authenticator, 'authenticate'>
   readonly functions: FunctionRegistry & { readonly code: CodeStore }
@@ -101,6 +147,7 @@ export interface ApiServices {
   readonly logs: LogReader
   readonly queue: AsyncQueue
   readonly instances: (namespace: string, name: string) => InstanceCounts
+  readonly snapshots: SnapshotReader
   /** Any JSON: figures of the platform, or of one namespace for who may see only that. */
   readonly stats: (namespace: string | undefined) => Promise<Readonly<Record<string, unknown>>>
   /** Runs a function with the request's body as payload, and answers. The key was checked, the function was not looked up. */

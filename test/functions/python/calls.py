@@ -19,6 +19,10 @@ def main(params):
             return skep.invoke('reverse', bytes(range(10)))
         if what == 'payload':
             return skep.invoke('double', {'x': {1, 2}})
+        if what == 'context':
+            context = skep.context()
+            left_ms = context.remaining_ms()
+            return {'id': context.invocation_id, 'leftMs': None if left_ms == float('inf') else left_ms, 'lambdaMs': context.get_remaining_time_in_millis()}
         if what == 'thread':
             results = []
             thread = threading.Thread(target=lambda: results.append(skep.invoke('double', 4)))

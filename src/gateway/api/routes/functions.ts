@@ -161,6 +161,7 @@ async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
 /** From the file's extension; a program when it says nothing. */
 export function kindOf(entry: string): FunctionKind {
   if (/\.([cm]?[jt]s|[jt]sx)$/.test(entry)) return 'node'
+  if (entry.endsWith('.wasm')) return 'wasm'
   return entry.endsWith('.py') ? 'python' : 'command'
 }
 

@@ -1,0 +1,61 @@
+/**
+ * The linear memories of one revision in this host: made once, restored again and again.
+ *
+ * A new WebAssembly.Memory reserves 10 GB of addresses and asks the collector to count its size, which a process can do some
+ * thousand times before a collection stops everything; restoring one that is there is one system call. What a memory
+ * held is gone before it serves again (pager T1), so that reuse is not sharing.
+ *
+ * Invariants:
+ *   M1. A memory is in use by one faaslet, or idle, or dropped: never two at once.
+ *   M2. One that has grown is dropped: it cannot shrink to the size that the next one starts with.
+ *   M3. An idle memory holds no page of its own: giving back happens at once, after the answer.
+ */
+import { adoptMemory } from '../../src/pager/restore.ts'
+import type { PagedImage, PagedMemory } from '../../src/pager/restore.ts'
+import { MappedMemory } from '../../src/pager/restore-native.ts'
+
+export interface HeldMemory {
+  readonly memory: WebAssembly.Memory
+  readonly paged: PagedMemory
+}
+
+/** Idle ones that are kept: each is 10 GB of addresses, of which a process has 128 TB. */
+const IDLE_MAX = 64
+
+export class Memories {
+  readonly #pages: { readonly initial: number; readonly maximum: number }
+  readonly #idle: HeldMemory[] = []
+
+  /** @param pages Of 64 KB: what the snapshot has, and the function's limit. */
+  constructor(pages: { readonly initial: number; readonly maximum: number }) {
+    this.#pages = pages
+  }
+
+  /** @throws RangeError when the process has no addresses left. */
+  take(): HeldMemory {
+    const idle = this.#idle.pop()
+    if (idle !== undefined) return idle
+    const memory = new WebAssembly.Memory(this.#pages)
+    return { memory, paged: adoptMemory(memory) }
+  }
+
+  /** @param image What it was restored from, if it is to be restored from that again. */
+  give(held: HeldMemory, image: PagedImage | undefined): void {
+    const { memory, paged } = held
+    const isAsMade = memory.buffer.byteLength === this.#pages.initial * 65_536
+    if (isAsMade && this.#idle.length < IDLE_MAX && paged instanceof MappedMemory) {
+      paged.release(image)
+      this.#idle.push(held)
+    } else this.drop(held)
+  }
+
+  /** Its pages go at once; its addresses when the collector finds it. */
+  drop({ paged }: HeldMemory): void {
+    if (paged instanceof MappedMemory) paged.empty()
+    paged[Symbol.dispose]()
+  }
+
+  close(): void {
+    for (const held of this.#idle.splice(0)) this.drop(held)
+  }
+}

@@ -1,0 +1,319 @@
+/**
+ * One revision in a faaslet host: its guest, the source of its faaslets' memories, and the faaslets that run.
+ *
+ * It is the instance behind a connection (node/host.ts), as a JavaScript function is behind descriptor 3 of a process of its own.
+ * Each invocation gets a faaslet of its own, from the pager's memory to the guest's answer; with `reuse`, one that has
+ * answered serves the next.
+ *
+ *   invoke ─▶ memory ─▶ fill ─▶ instantiate ─▶ guest.invoke ─▶ answer ─▶ memory given back
+ *
+ * Invariants:
+ *   R1. Without `reuse`, nothing that one invocation wrote is ever seen by another: neither memory, globals nor table.
+ *   R2. A faaslet that failed, was stopped or cancelled is never used again.
+ *   R3. An old source is disposed only when no memory that it filled is in use.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { PlatformError } from '../../src/contract/errors.ts'
+import { FrameType } from '../../src/contract/frames.ts'
+import type { HostEvent, InitedFrame, InitFrame, SnapshotUse } from '../../src/contract/frames.ts'
+import type { StartFigures } from '../../src/contract/start-figures.ts'
+import type { Host, Instance } from '../node/host.ts'
+import type { Invocation } from '../node/invocation.ts'
+import type { Entries } from './enter.ts'
+import { ImageSource, TemplateSource } from './faaslet-source.ts'
+import type { FaasletSource, Filled } from './faaslet-source.ts'
+import { boot, capture, newMemory, restore } from './faaslets.ts'
+import type { Faaslet, Guest } from './guest.ts'
+import { makeGuest } from './make-guest.ts'
+import type { MadeGuest } from './make-guest.ts'
+import { Memories } from './memories.ts'
+import type { HeldMemory } from './memories.ts'
+
+export interface ServedRevisionOptions {
+  readonly id: string
+  readonly host: Host
+  readonly entries: Entries
+  /** Where the host sees what the platform gives it: /app. */
+  readonly root: string
+  readonly tell: (event: HostEvent) => void
+}
+
+/** One faaslet at work. */
+interface Working {
+  readonly invocation: Invocation
+  readonly started: Pick<StartFigures, 'start' | 'mode' | 'restoreUs'>
+  readonly held: HeldMemory | undefined
+  readonly filled: Filled | undefined
+  readonly source: Sourced | undefined
+  faaslet: Faaslet | undefined
+  told: boolean
+}
+
+/** A source with what was filled from it. */
+interface Sourced {
+  readonly source: FaasletSource
+  readonly memories: Memories
+  inUse: number
+  state: 'current' | 'old'
+}
+
+export class ServedRevision implements Instance {
+  readonly #options: ServedRevisionOptions
+  #made!: MadeGuest
+  #frame!: InitFrame
+  #sourced: Sourced | undefined
+  readonly #working = new Map<Invocation, Working>()
+  /** Faaslets that wait for another invocation, with `reuse`. */
+  readonly #kept: { readonly faaslet: Faaslet; readonly held: HeldMemory | undefined; readonly source: Sourced | undefined }[] = []
+  #trace: { readonly faults: Uint32Array; readonly ordered: boolean } | undefined
+
+  constructor(options: ServedRevisionOptions) {
+    this.#options = options
+  }
+
+  async init(frame: InitFrame): Promise<InitedFrame['shape']> {
+    const { entries, root, id, host } = this.#options
+    if (frame.faaslet === undefined) throw new PlatformError('PROTOCOL_BROKEN', 'The platform gave a faaslet host a function of another kind.')
+    this.#frame = frame
+    const directory = join(root, id)
+    if (!existsSync(join(directory, frame.entry))) throw new PlatformError('CODE_INVALID', `The code has no file ${frame.entry}.`)
+    this.#made = await makeGuest({ frame, init: frame.faaslet, directory, entries, host, bytes: readFileSync(join(directory, frame.entry)) })
+    if (frame.faaslet.snapshot !== undefined) this.use(frame.faaslet.snapshot)
+    if (this.#sourced === undefined) await this.#boot()
+    return this.#made.shape ?? (await this.#shapeOfRestored())
+  }
+
+  /** From here on, faaslets are made from these files. Keeps what there is when they cannot be used. */
+  use(snapshot: SnapshotUse): void {
+    try {
+      this.#change(new ImageSource(this.#options.root, snapshot, this.#made.guest.module))
+    } catch (thrown) {
+      this.#options.tell({ event: 'damaged', id: this.#options.id, why: PlatformError.from(thrown).message })
+    }
+  }
+
+  invoke(invocation: Invocation): void {
+    // Counted from nothing by `Enter`, and not a share of what the process uses.
+    invocation.cpuMark = 0
+    try {
+      const kept = this.#kept.pop()
+      if (kept !== undefined) return this.#run({ invocation, started: { start: 'warm', restoreUs: 0 }, held: kept.held, filled: undefined, source: kept.source, faaslet: kept.faaslet, told: false })
+      const askedMs = performance.now()
+      const sourced = this.#sourced
+      if (sourced === undefined) {
+        void this.#bootFor(invocation, askedMs)
+        return
+      }
+      const held = sourced.memories.take()
+      sourced.inUse++
+      const filled = this.#fill(sourced, held)
+      if (filled instanceof Promise) {
+        // Out of the promise's reaction, in which no faaslet may be entered.
+        filled.then((done) => setImmediate(() => this.#start(invocation, sourced, held, done, askedMs)), (error: unknown) => this.#notStarted(invocation, sourced, held, error))
+        return
+      }
+      this.#start(invocation, sourced, held, filled, askedMs)
+    } catch (thrown) {
+      invocation.fail(PlatformError.from(thrown))
+    }
+  }
+
+  /** Called by the invocation just before its last frame: the moment to say how it was started, too. */
+  usageOf(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number } {
+    const working = this.#working.get(invocation)
+    if (working !== undefined) this.#tellStart(working)
+    const running = this.#options.entries.running.faaslet === working?.faaslet && working?.faaslet !== undefined ? this.#options.entries.sinceEnteredUs() : 0
+    const bytes = working?.faaslet?.memory.buffer.byteLength ?? 0
+    return { cpuUs: Math.round(invocation.cpuMark + running), peakKb: Math.ceil(bytes / 1024) }
+  }
+
+  /** What a capture of the image consists of; undefined when there is nothing to capture. */
+  template(): TemplateSource | undefined {
+    return this.#sourced?.source instanceof TemplateSource ? this.#sourced.source : undefined
+  }
+
+  takeTrace(): { readonly faults: Uint32Array; readonly ordered: boolean } | undefined {
+    const trace = this.#trace
+    this.#trace = undefined
+    return trace
+  }
+
+  /** The connection is gone: nothing of it may go on. */
+  close(): void {
+    for (const { invocation } of this.#working.values()) invocation.cancel()
+    for (const { held, source } of this.#kept.splice(0)) {
+      if (held === undefined || source === undefined) continue
+      source.memories.drop(held)
+      source.inUse--
+      if (source.state === 'old' && source.inUse === 0) this.#dispose(source)
+    }
+    if (this.#sourced !== undefined) this.#retire(this.#sourced)
+    this.#sourced = undefined
+  }
+
+  async #boot(): Promise<void> {
+    const { guest } = this.#made
+    const { tell, id } = this.#options
+    const deadlineMs = performance.now() + this.#frame.faaslet!.initTimeoutMs
+    const faaslet = await this.#outside(() => boot(guest, newMemory(guest), deadlineMs))
+    this.#made.shape ??= this.#made.shapeOf(faaslet)
+    const captured = capture(guest, faaslet)
+    if (captured.kind === 'problem') {
+      tell({ event: 'booted', id, capturable: false, why: captured.reason })
+      return
+    }
+    this.#change(new TemplateSource(captured.memory, captured.state))
+    tell({ event: 'booted', id, capturable: true })
+  }
+
+  async #shapeOfRestored(): Promise<InitedFrame['shape']> {
+    const sourced = this.#sourced!
+    const held = sourced.memories.take()
+    const { recording } = await this.#fill(sourced, held)
+    this.#made.shape = this.#made.shapeOf(restore(this.#made.guest, held.memory, sourced.source.state))
+    sourced.memories.drop(held)
+    // This was no invocation: the first one is to be recorded.
+    if (recording !== undefined) sourced.source.recordAgain()
+    return this.#made.shape
+  }
+
+  async #bootFor(invocation: Invocation, askedMs: number): Promise<void> {
+    try {
+      const deadlineMs = askedMs + invocation.remainingMs()
+      const faaslet = await this.#outside(() => boot(this.#made.guest, newMemory(this.#made.guest), deadlineMs))
+      const working: Working = { invocation, started: { start: 'cold', restoreUs: us(askedMs) }, held: undefined, filled: undefined, source: undefined, faaslet, told: false }
+      setImmediate(() => this.#run(working))
+    } catch (thrown) {
+      invocation.fail(PlatformError.from(thrown))
+    }
+  }
+
+  #fill(sourced: Sourced, held: HeldMemory): Filled | Promise<Filled> {
+    try {
+      return sourced.source.fill(held)
+    } catch (thrown) {
+      sourced.inUse--
+      sourced.memories.drop(held)
+      throw this.#lost(sourced, thrown)
+    }
+  }
+
+  #start(invocation: Invocation, sourced: Sourced, held: HeldMemory, filled: Filled, askedMs: number): void {
+    const working: Working = {
+      invocation,
+      started: { start: 'snapshot', mode: filled.recording === undefined ? (filled.restored.mode as NonNullable<StartFigures['mode']>) : 'lazy', restoreUs: us(askedMs) },
+      held,
+      filled,
+      source: sourced,
+      faaslet: undefined,
+      told: false,
+    }
+    try {
+      working.faaslet = restore(this.#made.guest, held.memory, sourced.source.state)
+    } catch (thrown) {
+      this.#release(working, false)
+      invocation.fail(PlatformError.from(thrown))
+      return
+    }
+    this.#run(working)
+  }
+
+  #run(working: Working): void {
+    const { invocation } = working
+    const faaslet = working.faaslet!
+    faaslet.invocation = invocation
+    this.#working.set(invocation, working)
+    if (!invocation.isOpen) return this.#ended(working, false)
+    this.#made.guest.invoke(faaslet, invocation).then(
+      () => this.#ended(working, true),
+      (error: unknown) => {
+        invocation.fail(PlatformError.from(error))
+        this.#ended(working, false)
+      },
+    )
+  }
+
+  #ended(working: Working, isSound: boolean): void {
+    this.#working.delete(working.invocation)
+    this.#release(working, isSound)
+  }
+
+  #release(working: Working, isSound: boolean): void {
+    const { held, source, faaslet } = working
+    const guest: Guest = this.#made.guest
+    if (faaslet !== undefined) faaslet.invocation = undefined
+    if (held !== undefined && source !== undefined) this.#finishRecording(working)
+    if (isSound && this.#frame.faaslet!.reuse && faaslet !== undefined && (guest.isReusable?.(faaslet) ?? true)) {
+      this.#kept.push({ faaslet, held, source })
+      return
+    }
+    if (held === undefined || source === undefined) return
+    source.memories.give(held, source.source.image)
+    source.inUse--
+    if (source.state === 'old' && source.inUse === 0) this.#dispose(source)
+  }
+
+  #finishRecording({ filled, held, source }: Working): void {
+    if (filled?.recording === undefined) return
+    const { trace } = source!.source.ended(held!, filled)
+    if (trace === undefined || source !== this.#sourced) return
+    this.#trace = trace
+    this.#options.tell({ event: 'recorded', id: this.#options.id, pages: trace.faults.length })
+  }
+
+  #tellStart(working: Working): void {
+    if (working.told) return
+    working.told = true
+    const { held, filled, source, started, invocation } = working
+    const more = held === undefined || filled === undefined || source === undefined || filled.recording !== undefined ? {} : source.source.ended(held, filled).figures
+    const recorded = filled?.recording === undefined ? {} : { pagesRecorded: filled.recording.read().faults.length }
+    const figures: StartFigures = { ...started, restoreUs: Math.round(started.restoreUs), ...more, ...recorded }
+    this.#options.host.channel.send(FrameType.started, 0, invocation.stream, JSON.stringify(figures))
+  }
+
+  #notStarted(invocation: Invocation, sourced: Sourced, held: HeldMemory, error: unknown): void {
+    sourced.inUse--
+    sourced.memories.drop(held)
+    invocation.fail(PlatformError.from(this.#lost(sourced, error)))
+  }
+
+  /** Files that cannot be read are of no use any more: the function boots anew, and what comes of it is the next snapshot. */
+  #lost(sourced: Sourced, error: unknown): unknown {
+    const isDamage = error instanceof PlatformError && error.code === 'SNAPSHOT_DAMAGED'
+    if (isDamage && this.#sourced === sourced) {
+      this.#sourced = undefined
+      this.#retire(sourced)
+      this.#options.tell({ event: 'damaged', id: this.#options.id, why: error.message })
+      // Until that is done, and if it fails, every faaslet boots for itself.
+      void this.#boot().catch(() => {})
+    }
+    return error
+  }
+
+  #change(source: FaasletSource): void {
+    const old = this.#sourced
+    const { memoryPagesMax } = this.#made.guest.module
+    this.#sourced = { source, memories: new Memories({ initial: source.pages, maximum: Math.max(source.pages, memoryPagesMax ?? 65_536) }), inUse: 0, state: 'current' }
+    if (old !== undefined) this.#retire(old)
+  }
+
+  #retire(sourced: Sourced): void {
+    sourced.state = 'old'
+    if (sourced.inUse === 0) this.#dispose(sourced)
+  }
+
+  #dispose({ source, memories }: Sourced): void {
+    memories.close()
+    source[Symbol.dispose]()
+  }
+
+  /** Out of the microtask queue (guest.ts Enter). */
+  #outside<Value>(run: () => Promise<Value>): Promise<Value> {
+    return new Promise((resolve, reject) => setImmediate(() => void run().then(resolve, reject)))
+  }
+}
+
+function us(sinceMs: number): number {
+  return (performance.now() - sinceMs) * 1000
+}

@@ -1,0 +1,117 @@
+/**
+ * A revision's place in a faaslet host, as the sandbox that an instance of the platform has.
+ *
+ * The platform listens on a socket in the host's code directory, which the inside sees read-only, and the host connects when it
+ * is told to. So each revision has a channel with the kernel's own back-pressure, and several revisions of a tenant share one
+ * process without seeing each other's frames. Its files lie in a directory of its own beside the socket.
+ *
+ * Invariants, beside S1 to S5 of sandbox.ts:
+ *   A1. `exited` resolves after the host has closed the connection, which it does when no faaslet of the revision is left, or
+ *       is dead. One that has not closed it {@link CLOSE_GRACE_MS} after `destroy` is killed with all it runs.
+ */
+import { mkdirSync, rmSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import type { Readable } from 'node:stream'
+import type { Clock } from '#base/clock.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { Sandbox, SandboxExit, SandboxUsage } from '../sandbox/sandbox.ts'
+import type { HostProcess } from './host-process.ts'
+import { acceptOne } from './one-connection.ts'
+
+/** A host that is not stuck closes within a turn of its event loop. */
+const CLOSE_GRACE_MS = 1_000
+/** Connecting takes the host some 0.3 ms, unless it computes. */
+const CONNECT_MS_MAX = 5_000
+
+export class Attachment implements Sandbox {
+  readonly id: string
+  readonly channel: Socket
+  readonly stdout: Readable = new PassThrough()
+  readonly stderr: Readable = new PassThrough()
+  readonly codeDirectory: string
+  readonly pid: number
+  readonly exited: Promise<SandboxExit>
+  readonly host: HostProcess
+  /** The number of the next invocation's stream (queue-proxy.ts), from one place to the next. */
+  nextStream = 2
+  readonly #clock: Clock
+  #exit: SandboxExit | undefined
+  #lastUsage: SandboxUsage | undefined
+
+  private constructor(options: { readonly id: string; readonly host: HostProcess; readonly channel: Socket; readonly codeDirectory: string; readonly clock: Clock }) {
+    this.id = options.id
+    this.host = options.host
+    this.channel = options.channel
+    this.codeDirectory = options.codeDirectory
+    this.pid = options.host.sandbox.pid
+    this.#clock = options.clock
+    // Between two places nobody else listens: a host that dies then must not be the platform's error.
+    this.channel.on('error', () => {})
+    this.exited = this.#untilGone()
+  }
+
+  /** @throws START_FAILED when the host does not connect. */
+  static async make(options: { readonly id: string; readonly host: HostProcess; readonly serves: string; readonly clock: Clock }): Promise<Attachment> {
+    const { id, host, serves, clock } = options
+    const codeDirectory = join(host.sandbox.codeDirectory, id)
+    host.attachments++
+    try {
+      mkdirSync(codeDirectory)
+      const channel = await acceptOne(host.sandbox.codeDirectory, `${id}.sock`, {
+        clock,
+        timeoutMs: CONNECT_MS_MAX,
+        gone: host.sandbox.exited,
+        listening: (socket) => host.command({ do: 'attach', id, socket }),
+      })
+      return new Attachment({ id, host, channel, codeDirectory, clock })
+    } catch (thrown) {
+      host.attachments--
+      rmSync(codeDirectory, { recursive: true, force: true })
+      throw thrown instanceof PlatformError ? thrown : new PlatformError('START_FAILED', `A faaslet host could not be given function ${serves}: ${(thrown as Error).message}.`, { cause: thrown })
+    }
+  }
+
+  /** The limits of a faaslet are its memory's maximum and its deadline, which the host is told with the function. */
+  limit(): void {}
+
+  /** An equal share of what the host uses: the memory of faaslets is one process's. */
+  usage(): SandboxUsage {
+    if (this.#lastUsage !== undefined) return this.#lastUsage
+    const { cpuMs, memoryBytes, memoryPeakBytes } = this.host.sandbox.usage()
+    const share = Math.max(1, this.host.attachments)
+    return { cpuMs: cpuMs / share, memoryBytes: memoryBytes / share, memoryPeakBytes: memoryPeakBytes / share }
+  }
+
+  destroy(reason: string): Promise<SandboxExit> {
+    if (this.#exit === undefined) {
+      this.#exit = { cause: 'destroyed', reason }
+      this.channel.end()
+      // It closes when everything has been read, and nobody may be reading.
+      this.channel.resume()
+      const timer = this.#clock.after(CLOSE_GRACE_MS, () => this.host.kill(`a faaslet of ${this.id} could not be ended (${reason})`))
+      void this.exited.then(() => timer.cancel())
+    }
+    return this.exited
+  }
+
+  async #untilGone(): Promise<SandboxExit> {
+    const closed = new Promise<void>((resolve) => this.channel.once('close', () => resolve()))
+    const died = this.host.sandbox.exited.then((exit) => {
+      this.#exit ??= exit
+      this.channel.destroy()
+    })
+    // The host may have closed it because it is dying: why is known a moment later.
+    await closed
+    if (!this.host.isAlive) await died
+    this.#lastUsage = this.usage()
+    this.host.attachments--
+    this.stdout.destroy()
+    this.stderr.destroy()
+    // A newer snapshot may be linked into it at this very moment. What stays goes with the host's own directory.
+    await rm(this.codeDirectory, { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
+    return (this.#exit ??= { cause: 'exited', code: 0 })
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * One faaslet host as the worker sees it: a sandboxed process that runs the faaslets of one tenant.
+ *
+ * Its own channel carries commands and events (contract/frames.ts HostCommand, HostEvent); each revision that it serves has
+ * a connection of its own (attachment.ts), so that nothing here lies on the way of an invocation.
+ *
+ *   starting ──hello──▶ generic ──first attachment──▶ a tenant's ──▶ gone
+ *
+ * Invariants:
+ *   H1. A host that has had a tenant never gets another one.
+ *   H2. A host that breaks the protocol is killed: it runs foreign code, and is believed nothing that is not checked.
+ */
+import { FrameDecoder, FrameType, encodeFrame, parseJson } from '#contract/frames.ts'
+import type { HelloFrame, HostCommand, HostEvent } from '#contract/frames.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+
+/** As contract/frames.ts HostEvent says; what else comes ends the host (H2). */
+const eventNames: ReadonlySet<string> = new Set(['booted', 'recorded', 'damaged'] satisfies HostEvent['event'][])
+
+export class HostProcess {
+  readonly id: string
+  readonly sandbox: Sandbox
+  readonly hello = Promise.withResolvers<HelloFrame>()
+  /** Whose code it runs; undefined while it is generic. */
+  tenant: string | undefined
+  /** Revisions that it serves now. */
+  attachments = 0
+  onEvent: ((event: HostEvent) => void) | undefined
+  #state: 'alive' | 'gone' = 'alive'
+
+  constructor(sandbox: Sandbox) {
+    this.id = sandbox.id
+    this.sandbox = sandbox
+    this.hello.promise.catch(() => {})
+    const decoder = new FrameDecoder((type, _flags, _stream, payload) => this.#receive(type, payload))
+    sandbox.channel.on('data', (chunk: Buffer) => {
+      try {
+        decoder.push(chunk)
+      } catch (thrown) {
+        this.kill(PlatformError.from(thrown).message)
+      }
+    })
+    sandbox.channel.on('error', () => {})
+    void sandbox.exited.then((exit) => {
+      this.#state = 'gone'
+      this.hello.reject(new PlatformError('INSTANCE_LOST', `The faaslet host ended at its start (${JSON.stringify(exit)}).`))
+    })
+  }
+
+  get isGeneric(): boolean {
+    return this.#state === 'alive' && this.tenant === undefined
+  }
+
+  get isAlive(): boolean {
+    return this.#state === 'alive'
+  }
+
+  command(command: HostCommand): void {
+    if (this.#state === 'alive') this.sandbox.channel.write(encodeFrame(FrameType.command, 0, 0, JSON.stringify(command)))
+  }
+
+  kill(reason: string): void {
+    this.#state = 'gone'
+    void this.sandbox.destroy(reason)
+  }
+
+  #receive(type: number, payload: Buffer): void {
+    if (type === FrameType.hello) return this.hello.resolve(parseJson<HelloFrame>(payload.toString()))
+    const event = type === FrameType.event ? parseJson<HostEvent | null>(payload.toString()) : undefined
+    if (event == null || !eventNames.has(event.event) || typeof event.id !== 'string') {
+      throw new PlatformError('PROTOCOL_BROKEN', `The faaslet host sent a frame of type ${type} that it may not send.`)
+    }
+    this.onEvent?.(event)
+  }
+}

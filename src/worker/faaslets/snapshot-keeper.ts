@@ -1,0 +1,189 @@
+/**
+ * Brings snapshots from the faaslet hosts that take them to the store, and from the store to the hosts that restore from them.
+ *
+ *   no snapshot: host boots ──booted──▶ captured ──▶ store ──▶ `use` told to every host that serves the revision
+ *   no recording: host records one invocation ──recorded──▶ captured ──▶ store ──▶ `use`, with a working set from now on
+ *
+ * When to record again is the host's decision (pager/rerecord-decision.ts): it knows every restore. None of this is on the way
+ * of an invocation: until there is a snapshot, a host copies from the memory that it booted.
+ *
+ * Source: thesis 5.2.1 and 5.2.2 (record on the first invocation, keep trace and working set per function).
+ *
+ * Invariants:
+ *   K1. A place has a lease on the snapshot that it was given, from `use` until it is gone or has been given another.
+ *   K2. A capture that fails changes nothing for the function: it is told once, and the next boot is another chance.
+ *   K3. No snapshot is kept of a function with secrets: they are encrypted at rest, and the memory of its instances is not.
+ */
+import { createHash } from 'node:crypto'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Socket } from 'node:net'
+import type { Clock } from '#base/clock.ts'
+import { PlatformError } from '#contract/errors.ts'
+import type { HostEvent, SnapshotUse } from '#contract/frames.ts'
+import type { Revision } from '#contract/function-config.ts'
+import { decodeCapture, decodeRecording } from '#pager/capture-stream.ts'
+import type { SnapshotIdentity } from '#pager/header-codec.ts'
+import { PAGE_BYTES } from '#pager/snapshot.ts'
+import type { SnapshotLease } from '../snapshots/snapshot-entry.ts'
+import type { SnapshotStore } from '../snapshots/snapshot-store.ts'
+import type { Attachment } from './attachment.ts'
+import type { HostProcess } from './host-process.ts'
+import { acceptOne } from './one-connection.ts'
+
+export interface SnapshotKeeperOptions {
+  readonly store: SnapshotStore
+  readonly clock: Clock
+  /** Changes whenever a memory of another engine or runtime would mean something else. */
+  readonly engine: () => string
+  readonly warn: (message: string, error: unknown) => void
+}
+
+interface Place {
+  readonly revision: Revision
+  readonly attachment: Attachment
+  lease: SnapshotLease | undefined
+}
+
+/** Below a place's code directory. */
+const DIRECTORY = '.snapshot'
+const CONNECT_MS_MAX = 5_000
+
+export class SnapshotKeeper {
+  readonly #options: SnapshotKeeperOptions
+  readonly #places = new Map<string, Place>()
+  /** Captures under way. */
+  readonly #pending = new Set<Promise<void>>()
+  #sequence = 0
+  #state: 'open' | 'closed' = 'open'
+
+  constructor(options: SnapshotKeeperOptions) {
+    this.#options = options
+  }
+
+  /** Links the revision's snapshot into the place, if there is one. To be called once the code lies there. */
+  use(revision: Revision, attachment: Attachment): SnapshotUse | undefined {
+    const place: Place = { revision, attachment, lease: undefined }
+    // Its secrets would lie on the disk, in the clear, as part of the memory.
+    if (revision.config.secrets.length > 0) return undefined
+    this.#places.set(attachment.id, place)
+    void attachment.exited.then(() => {
+      this.#places.delete(attachment.id)
+      place.lease?.[Symbol.dispose]()
+    })
+    return this.#give(place)
+  }
+
+  /** A host says that something can be captured, or is damaged. */
+  told(host: HostProcess, event: HostEvent): void {
+    const place = this.#places.get(event.id)
+    // Only about a place of its own (host-process.ts H2).
+    if (place === undefined || place.attachment.host !== host || this.#state === 'closed') return
+    switch (event.event) {
+      case 'booted':
+        if (event.capturable && this.#options.store.wants(this.identityOf(place.revision))) this.#begin(place, 'snapshot', () => this.#captureImage(place))
+        return
+      case 'recorded':
+        if (place.lease?.isCurrent === true) this.#begin(place, 'recording', () => this.#captureTrace(place, place.lease!))
+        return
+      case 'damaged':
+        // It has let go of it already, and goes on without; others that have it are ended (`lost`).
+        place.lease?.[Symbol.dispose]()
+        place.lease = undefined
+        this.#options.store.discard(nameOf(place.revision), new PlatformError('SNAPSHOT_DAMAGED', `A faaslet host could not use the snapshot of ${nameOf(place.revision)}: ${String(event.why).slice(0, 500)}`))
+    }
+  }
+
+  /** The store has found it damaged: whatever was made from it ends, and the next place boots. */
+  lost(name: string): void {
+    for (const { revision, attachment, lease } of this.#places.values()) {
+      if (lease !== undefined && nameOf(revision) === name) void attachment.destroy('its snapshot is damaged')
+    }
+  }
+
+  identityOf(revision: Revision): SnapshotIdentity {
+    const { code, config } = revision
+    const digest = createHash('sha256').update(JSON.stringify([code, this.#options.engine(), config.kind, config.entry, config.handler ?? null, config.memoryMb, config.environment, config.secrets]))
+    return { revision: nameOf(revision), moduleDigest: digest.digest('hex') }
+  }
+
+  /** Resolves when no capture is under way. */
+  async settled(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending)
+  }
+
+  /** Takes no more. */
+  close(): void {
+    this.#state = 'closed'
+  }
+
+  #give(place: Place): SnapshotUse | undefined {
+    const { revision, attachment } = place
+    const lease = this.#options.store.acquire(this.identityOf(revision))
+    if (lease === undefined) return undefined
+    const directory = join(attachment.codeDirectory, DIRECTORY)
+    try {
+      mkdirSync(directory, { recursive: true })
+      lease.link(directory)
+    } catch (thrown) {
+      lease[Symbol.dispose]()
+      this.#options.warn(`the snapshot of ${nameOf(revision)} could not be used: its instances start more slowly`, thrown)
+      return undefined
+    }
+    place.lease?.[Symbol.dispose]()
+    place.lease = lease
+    return { directory: `${attachment.id}/${DIRECTORY}`, mode: revision.config.restore, record: 'userfaultfd' }
+  }
+
+  /** To every host that serves the revision. */
+  #tell(revision: Revision): void {
+    const name = nameOf(revision)
+    for (const [id, place] of this.#places) {
+      if (nameOf(place.revision) !== name) continue
+      const snapshot = this.#give(place)
+      if (snapshot !== undefined) place.attachment.host.command({ do: 'use', id, snapshot })
+    }
+  }
+
+  #begin(place: Place, what: string, capture: () => Promise<void>): void {
+    const running = capture().catch((error: unknown) => {
+      // A host that ended meanwhile takes the reason along; and a second host may have been quicker.
+      const isExpected = this.#state === 'closed' || !this.#places.has(place.attachment.id) || (error instanceof PlatformError && error.code === 'CONFLICT')
+      if (!isExpected) this.#options.warn(`the ${what} of ${nameOf(place.revision)} could not be kept: its instances start more slowly`, error)
+    })
+    this.#pending.add(running)
+    void running.then(() => this.#pending.delete(running))
+  }
+
+  async #captureImage(place: Place): Promise<void> {
+    const { revision } = place
+    const imageBytesMax = revision.config.memoryMb * 1024 * 1024
+    using stream = await this.#connect(place, 'image')
+    const { imageBytes, state, chunks } = await decodeCapture(stream.socket, { imageBytesMax })
+    await this.#options.store.put({ ...this.identityOf(revision), imageBytes, imageBytesMax, state, chunks })
+    this.#tell(revision)
+  }
+
+  async #captureTrace(place: Place, lease: SnapshotLease): Promise<void> {
+    using stream = await this.#connect(place, 'trace')
+    const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES })
+    await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() })
+    this.#tell(place.revision)
+  }
+
+  async #connect({ attachment }: Place, what: 'image' | 'trace'): Promise<Disposable & { readonly socket: Socket }> {
+    const { id, host } = attachment
+    const socket = await acceptOne(host.sandbox.codeDirectory, `${id}.${++this.#sequence}.sock`, {
+      clock: this.#options.clock,
+      timeoutMs: CONNECT_MS_MAX,
+      gone: attachment.exited,
+      listening: (name) => host.command({ do: 'capture', id, socket: name, what }),
+    })
+    socket.on('error', () => {})
+    return { socket, [Symbol.dispose]: () => void socket.destroy() }
+  }
+}
+
+export function nameOf({ namespace, function: name, number }: Revision): string {
+  return `${namespace}/${name}@${number}`
+}

@@ -1,0 +1,34 @@
+/**
+ * What single frames say of an invocation, on the way in and out of a runtime; the conversation itself is queue-proxy.ts.
+ */
+import { PlatformError } from '#contract/errors.ts'
+import { LogLevel, parseJson, USAGE_BYTES } from '#contract/frames.ts'
+import type { LogLevelName } from '#contract/frames.ts'
+import type { Invocation } from '#contract/invocation.ts'
+import { readStartFigures } from '#contract/start-figures.ts'
+import { ownTraceparent } from '#telemetry/trace-context.ts'
+
+export const levelNames = Object.fromEntries(Object.entries(LogLevel).map(([name, level]) => [level, name])) as Record<number, LogLevelName>
+
+/** @throws PROTOCOL_BROKEN. */
+export function receiveUsage(invocation: Invocation, payload: Buffer): void {
+  if (payload.length < USAGE_BYTES) throw new PlatformError('PROTOCOL_BROKEN', `The runtime reported usage in ${payload.length} bytes.`)
+  invocation.cpuUs = payload.readUInt32LE(0)
+  invocation.memoryPeakKb = payload.readUInt32LE(4)
+}
+
+/** Figures of a host that runs foreign code: a wrong one harms nobody but its reader. @throws PROTOCOL_BROKEN. */
+export function receiveStart(invocation: Invocation, payload: Buffer): void {
+  const figures = readStartFigures(parseJson<unknown>(payload.toString()))
+  if (figures === undefined) throw new PlatformError('PROTOCOL_BROKEN', 'The runtime told a start of an unknown kind.')
+  invocation.startFigures = figures
+  invocation.start = figures.start
+}
+
+/** The JSON of an {@link OpenHead}, written by hand: most of it needs no escaping, and the headers are encoded already. */
+export function openHeadJson(invocation: Invocation, deadlineMs: number): string {
+  const { id, request, attempt } = invocation
+  const headers = request.headersJson ?? JSON.stringify(request.headers)
+  const trace = ownTraceparent(invocation.traceparent, id, attempt)
+  return `{"k":"${request.kind}","i":"${id}","m":${JSON.stringify(request.method)},"u":${JSON.stringify(request.path)},"h":${headers},"d":${deadlineMs},"t":"${trace}","n":${attempt}}`
+}
