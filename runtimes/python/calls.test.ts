@@ -91,6 +91,18 @@ describe('skep.invoke', needsPython, () => {
   })
 })
 
+describe('skep.context', needsPython, () => {
+  test('says how long the invocation may still take: infinitely without a deadline, and never less than nothing', async () => {
+    await using peer = await start('calls.py')
+    const left = async (deadlineMs?: number) => (await peer.event({ what: 'context' }, deadlineMs === undefined ? {} : { d: deadlineMs })).json as { leftMs: number | null; lambdaMs: number }
+    const some = await left(Date.now() + 5_000)
+    assert.ok(some.leftMs! > 1_000 && some.leftMs! <= 5_000, `${some.leftMs} ms`)
+    assert.ok(some.lambdaMs > 1_000 && some.lambdaMs <= some.leftMs!)
+    assert.deepEqual(await left(), { id: 'f'.repeat(32), leftMs: null, lambdaMs: 2 ** 31 - 1 })
+    assert.equal((await left(Date.now() - 1_000)).leftMs, 0)
+  })
+})
+
 describe('skep.invoke_async', needsPython, () => {
   test('returns the id of the accepted invocation', async () => {
     await using peer = await start('calls.py')

@@ -167,8 +167,10 @@ class Context:
         """Whether nobody waits for the answer any more: a long computation looks at it now and then, and returns."""
         return self._invocation.cancelled
 
+    def remaining_ms(self) -> float:
+        """ms until the invocation's deadline, never negative; `math.inf` without one."""
+        return float('inf') if self.deadline_ms is None else max(0.0, self.deadline_ms - time.time() * 1000)
+
     def get_remaining_time_in_millis(self) -> int:
-        """ms until the invocation's deadline; never negative."""
-        if self.deadline_ms is None:
-            return 2**31 - 1
-        return max(0, int(self.deadline_ms - time.time() * 1000))
+        """The same as AWS Lambda says it: a whole number, also without a deadline."""
+        return 2**31 - 1 if self.deadline_ms is None else int(self.remaining_ms())

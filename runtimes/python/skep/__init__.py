@@ -87,7 +87,13 @@ def invoke_async(name: str, payload: object = None) -> str:
 
 
 def context():
-    """What is known about the present invocation (id, deadline, attempt, `cancelled`, …). Raises RuntimeError outside of one."""
+    """
+    What is known about the present invocation. Raises RuntimeError outside of one.
+
+    `invocation_id`, `namespace`, `function_name`, `function_version`, `instance`, `attempt` (from 1), `traceparent`,
+    `deadline_ms` (epoch, or None), `remaining_ms()` (until then; infinite without one), `cancelled`, and what AWS
+    Lambda's context has.
+    """
     from skep_runtime.execute import context_of
     return context_of(_invocation())
 

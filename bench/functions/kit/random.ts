@@ -1,0 +1,45 @@
+/**
+ * Seeded random numbers: xorshift32, the same as in common/function.h, so that both languages draw the same.
+ *
+ * Source: Marsaglia, Xorshift RNGs (2003).
+ */
+
+export class Random {
+  #state: number
+
+  /** @param seed Not zero. */
+  constructor(seed: number) {
+    this.#state = seed >>> 0
+  }
+
+  /** 32 bits. */
+  next(): number {
+    let x = this.#state
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    return (this.#state = x >>> 0)
+  }
+
+  /** An integer from 0 up to, not including, `end`. */
+  below(end: number): number {
+    return this.next() % end
+  }
+
+  /** In [0, 1). */
+  fraction(): number {
+    return (this.next() >>> 8) / 16_777_216
+  }
+}
+
+/** FNV-1a over the UTF-16 units of a text, 32 bits. */
+export function checksum(text: string): number {
+  let hash = 2_166_136_261
+  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16_777_619)
+  return hash >>> 0
+}
+
+/** A checksum as it is shown: eight hexadecimal digits. */
+export function hex(hash: number): string {
+  return hash.toString(16).padStart(8, '0')
+}

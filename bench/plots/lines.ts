@@ -1,0 +1,105 @@
+/** Lines over one axis each, linear or logarithmic, with error marks and their names at their ends; and the steps of a distribution. */
+import { errorMark } from './bars.ts'
+import type { Box } from './bars.ts'
+import { linearScale, logScale, say } from './scale.ts'
+import type { Scale } from './scale.ts'
+import { element, line, text, widthOf } from './svg.ts'
+
+export interface Point {
+  readonly x: number
+  readonly y: number
+  readonly low?: number
+  readonly high?: number
+}
+
+export interface Series {
+  readonly name: string
+  /** Colour. */
+  readonly series: number
+  /** Dashed: not measured here. */
+  readonly isReference?: boolean
+  readonly points: readonly Point[]
+}
+
+export type AxisKind = 'linear' | 'log' | 'log2'
+
+export interface LinePanel {
+  readonly xLabel: string
+  readonly yLabel: string
+  readonly x: AxisKind
+  readonly y: AxisKind
+  /** Without marks at the points, and upright between two of them: for distributions. */
+  readonly steps?: boolean
+  readonly series: readonly Series[]
+}
+
+const LEFT = 56
+const BOTTOM = 40
+const LABEL_GAP = 14
+
+export function linePanel(box: Box, panel: LinePanel): string[] {
+  const { xLabel, yLabel, series, steps = false } = panel
+  const nameWidth = Math.max(0, ...series.map((one) => widthOf(one.name, 11))) + 12
+  const plot = { left: box.x + LEFT, right: box.x + box.width - nameWidth, top: box.y + 22, bottom: box.y + box.height - BOTTOM }
+  const points = series.flatMap((one) => one.points)
+  const x = scaleOf(panel.x, points.map((point) => point.x), [plot.left, plot.right])
+  const y = scaleOf(panel.y, points.flatMap((point) => [point.y, point.low ?? point.y, point.high ?? point.y]), [plot.bottom, plot.top])
+  const drawn = [
+    text(yLabel, { x: plot.left - 6, y: box.y + 8, class: 'muted small', 'text-anchor': 'start' }),
+    text(xLabel, { x: (plot.left + plot.right) / 2, y: plot.bottom + 34, class: 'muted small', 'text-anchor': 'middle' }),
+    ...y.ticks.flatMap((tick) => [line(plot.left, y.at(tick), plot.right, y.at(tick), tick === y.domain[0] ? 'axis' : 'grid'), text(say(tick), { x: plot.left - 6, y: y.at(tick) + 4, class: 'muted small', 'text-anchor': 'end' })]),
+    ...x.ticks.flatMap((tick) => [line(x.at(tick), plot.bottom, x.at(tick), plot.bottom + 4, 'axis'), text(say(tick), { x: x.at(tick), y: plot.bottom + 17, class: 'muted small', 'text-anchor': 'middle' })]),
+  ]
+  const shown = series.map((one) => ({ ...one, points: one.points.filter((point) => isShown(x, point.x) && isShown(y, point.y)) })).filter((one) => one.points.length > 0)
+  for (const one of shown) drawn.push(...drawSeries(one, { x, y, steps }))
+  const ends = shown.map((one) => ({ one, at: y.at(one.points.at(-1)!.y) })).sort((a, b) => a.at - b.at)
+  for (const { one, at } of spread(ends, plot.top, plot.bottom)) drawn.push(text(one.name, { x: plot.right + 8, y: at + 4, class: `f${one.series} small` }))
+  return drawn
+}
+
+/** The share of samples that are at most x, as points for a panel with `steps`. */
+export function distribution(samples: readonly number[]): Point[] {
+  const sorted = [...samples].sort((a, b) => a - b)
+  return sorted.flatMap((value, index) => (index + 1 < sorted.length && sorted[index + 1] === value ? [] : [{ x: value, y: (index + 1) / sorted.length }]))
+}
+
+function drawSeries({ series, isReference, points }: Series, { x, y, steps }: { readonly x: Scale; readonly y: Scale; readonly steps: boolean }): string[] {
+  const colour = `s${series}${isReference === true ? ' dash' : ''}`
+  const path = points.map((point, index) => {
+    const [px, py] = [round(x.at(point.x)), round(y.at(point.y))]
+    if (index === 0) return `M${px} ${py}`
+    return steps ? `H${px}V${py}` : `L${px} ${py}`
+  })
+  const drawn = [element('path', { d: path.join(''), class: colour, 'stroke-width': isReference === true ? 1.5 : 2, 'stroke-linejoin': 'round' })]
+  if (steps) return drawn
+  for (const point of points) {
+    if (point.low !== undefined && point.high !== undefined && isShown(y, point.low)) drawn.push(...errorMark(x.at(point.x), y.at(point.low), y.at(point.high)))
+    const kind = isReference === true ? `paper s${series}` : `f${series} halo`
+    drawn.push(element('circle', { cx: x.at(point.x), cy: y.at(point.y), r: isReference === true ? 3 : 4, class: kind, 'stroke-width': isReference === true ? 1.5 : 1 }))
+  }
+  return drawn
+}
+
+/** Names that would lie on each other go apart, downwards first. */
+function spread<One extends { readonly at: number }>(ends: readonly One[], top: number, bottom: number): One[] {
+  const placed: One[] = []
+  for (const end of ends) placed.push({ ...end, at: Math.max(end.at, top, (placed.at(-1)?.at ?? -Infinity) + LABEL_GAP) })
+  for (let index = placed.length - 1, most = bottom; index >= 0; index--) {
+    placed[index] = { ...placed[index]!, at: Math.min(placed[index]!.at, most) }
+    most = placed[index]!.at - LABEL_GAP
+  }
+  return placed
+}
+
+function scaleOf(kind: AxisKind, values: readonly number[], range: readonly [number, number]): Scale {
+  return kind === 'linear' ? linearScale({ values, range }) : logScale({ values, range, base: kind === 'log2' ? 2 : 10 })
+}
+
+/** On a logarithmic axis there is no zero. */
+function isShown(scale: Scale, value: number): boolean {
+  return Number.isFinite(value) && (scale.kind === 'linear' || value > 0)
+}
+
+function round(value: number): number {
+  return Math.round(value * 100) / 100
+}
