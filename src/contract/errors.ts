@@ -12,6 +12,7 @@ export const platformErrors = {
   FORBIDDEN: { fault: 'caller', retry: 'never', status: 403 },
   RATE_EXCEEDED: { fault: 'caller', retry: 'later', status: 429 },
   CONCURRENCY_EXCEEDED: { fault: 'caller', retry: 'later', status: 429 },
+  MEMORY_EXCEEDED: { fault: 'caller', retry: 'later', status: 429 },
   // What was asked for.
   ROUTE_NOT_FOUND: { fault: 'caller', retry: 'never', status: 404 },
   METHOD_NOT_ALLOWED: { fault: 'caller', retry: 'never', status: 405 },
@@ -41,6 +42,7 @@ export const platformErrors = {
   // What the platform lacks or lost.
   RUNTIME_MISSING: { fault: 'platform', retry: 'later', status: 503 },
   ISOLATION_MISSING: { fault: 'platform', retry: 'never', status: 503 },
+  NATIVE_MISSING: { fault: 'platform', retry: 'never', status: 503 },
   QUEUE_FULL: { fault: 'platform', retry: 'later', status: 503 },
   QUEUE_TIMEOUT: { fault: 'platform', retry: 'later', status: 503 },
   START_FAILED: { fault: 'platform', retry: 'later', status: 503 },
@@ -48,6 +50,8 @@ export const platformErrors = {
   STOPPING: { fault: 'platform', retry: 'later', status: 503 },
   STORE_FULL: { fault: 'platform', retry: 'later', status: 507 },
   STORE_FAILED: { fault: 'platform', retry: 'later', status: 503 },
+  SNAPSHOT_DAMAGED: { fault: 'platform', retry: 'now', status: 503 },
+  SNAPSHOT_MISMATCH: { fault: 'platform', retry: 'now', status: 503 },
   PROTOCOL_BROKEN: { fault: 'platform', retry: 'now', status: 502 },
   // What an operator or a user of the CLI has to change.
   PORT_IN_USE: { fault: 'caller', retry: 'never', status: 409 },

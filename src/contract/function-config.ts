@@ -5,12 +5,21 @@
  * A revision is a configuration together with code, and never changes.
  */
 import * as z from 'zod'
+import { restoreModes } from './start-figures.ts'
 
 /** Letters, digits, `_`, `-` and `.`; begins with a letter or digit. 64 characters fit a file name and a cgroup's. */
 export const NAME_PATTERN = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/
 
-export const functionKinds = ['node', 'python', 'command', 'http'] as const
+export const functionKinds = ['node', 'python', 'command', 'http', 'wasm', 'js'] as const
 export type FunctionKind = (typeof functionKinds)[number]
+
+/** Kinds that run as faaslets: in a WebAssembly memory restored from a snapshot, in a host process shared by a namespace's functions. */
+export const faasletKinds = ['wasm', 'js'] as const
+export type FaasletKind = (typeof faasletKinds)[number]
+
+export function isFaaslet(kind: FunctionKind): kind is FaasletKind {
+  return kind === 'wasm' || kind === 'js'
+}
 
 export const functionName = z
   .string()
@@ -28,7 +37,7 @@ export const burstPolicy = z.discriminatedUnion('policy', [
 export type BurstPolicy = z.infer<typeof burstPolicy>
 
 export const functionConfig = z.strictObject({
-  kind: z.enum(functionKinds).describe('node: JavaScript/TypeScript on Node 26. python: Python 3. command: a program run per invocation, stdin to stdout. http: a program that serves HTTP on $PORT.'),
+  kind: z.enum(functionKinds).describe('node: JavaScript/TypeScript on Node 26. python: Python 3. command: a program run per invocation, stdin to stdout. http: a program that serves HTTP on $PORT. wasm: a WASI preview-1 module. js: JavaScript on QuickJS in WebAssembly, which starts in a millisecond; it has web-standard globals and no Node modules.'),
   entry: z.string().min(1).max(1024).describe('The file to load or run, relative to the root of the code.'),
   handler: z.string().min(1).max(256).optional().describe('Name of the exported handler; recognised by its shape when absent.'),
   args: z.array(z.string().max(4096)).max(64).default([]).describe('Arguments of the program (kinds command and http).'),
@@ -36,7 +45,7 @@ export const functionConfig = z.strictObject({
   cpu: z.number().min(0.05).max(64).default(1).describe('CPU limit of one instance, in cores.'),
   timeoutMs: z.int().min(1).max(24 * 3600 * 1000).default(60_000).describe('Longest run of one invocation, ms; then FUNCTION_TIMEOUT.'),
   initTimeoutMs: z.int().min(1).max(600_000).default(30_000).describe('Longest initialisation of one instance, ms; then INIT_TIMEOUT.'),
-  concurrency: z.int().min(1).max(1000).optional().describe('Most invocations that one instance holds at once. Default: node 100, http 100, python 16, command 8.'),
+  concurrency: z.int().min(1).max(1000).optional().describe('Most invocations that one instance holds at once. Default: node 100, http 100, python 16, command 8, wasm 100, js 100.'),
   logBytesMax: z.int().min(0).max(64 * 1024 * 1024).default(1024 * 1024).describe('Most log bytes kept of one invocation; what is over is dropped, and a line says so.'),
   answerBytesMax: z.int().min(1).max(1024 ** 4).default(16 * 1024 ** 3).describe('Most bytes of one answer; then ANSWER_TOO_LARGE.'),
   environment: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, 'a variable name has letters, digits and "_"'), z.string().max(32_768)).default({}),
@@ -46,6 +55,8 @@ export const functionConfig = z.strictObject({
   instancesMin: z.int().min(0).max(10_000).default(0).describe('Instances kept ready always.'),
   instancesMax: z.int().min(1).max(10_000).default(1000).describe('Most instances at once.'),
   keepAliveMs: z.int().min(0).max(24 * 3600 * 1000).default(600_000).describe('How long an idle instance stays, ms.'),
+  reuse: z.boolean().default(false).describe('Kinds wasm and js: whether an instance serves further invocations. Otherwise each gets a fresh one, and no state of one is seen by another.'),
+  restore: z.enum(['auto', ...restoreModes]).default('auto').describe('Kinds wasm and js: how the memory of an instance comes from its snapshot. auto: mapped while the page cache holds it, prefetched from the working set while it does not.'),
   burst: burstPolicy.default({ policy: 'predict' }),
   retriesMax: z.int().min(0).max(100).default(3).describe('Retries of a failed asynchronous invocation before it goes to the dead letters.'),
   retryBackoffMs: z.int().min(1).max(3_600_000).default(1000).describe('Wait before the first retry, ms; doubles each time, with jitter.'),
@@ -53,7 +64,7 @@ export const functionConfig = z.strictObject({
 export type FunctionConfig = z.infer<typeof functionConfig>
 export type FunctionConfigInput = z.input<typeof functionConfig>
 
-export const concurrencyDefaults: Readonly<Record<FunctionKind, number>> = { node: 100, http: 100, python: 16, command: 8 }
+export const concurrencyDefaults: Readonly<Record<FunctionKind, number>> = { node: 100, http: 100, python: 16, command: 8, wasm: 100, js: 100 }
 
 /** An immutable deployed version. Its code is a directory of files, kept as one tar in the blobs. */
 export interface Revision {

@@ -2,9 +2,11 @@
  * What is kept of every invocation: how it ended, how it started, and where its time and bytes went.
  *
  * Phases follow the life of an invocation (thesis 3.2.1): queue (buffered by the activator), placement (choosing a
- * worker), sandbox (starting or specialising one), init (loading the code), run (the handler, until the last byte).
+ * worker), sandbox (starting or specialising one, or restoring it from a snapshot), init (loading the code), run (the handler,
+ * until the last byte). Sandbox, init and run of a snapshot start are the thesis's load, connect and process (4.3.2).
  */
 import type { PlatformErrorBody } from './errors.ts'
+import type { SnapshotFigures } from './start-figures.ts'
 
 export type StartKind = 'cold' | 'snapshot' | 'warm' | 'none'
 export type InvocationOrigin = 'http' | 'api' | 'call' | 'async'
@@ -25,6 +27,8 @@ export interface InvocationRecord {
   readonly status: number
   readonly error?: PlatformErrorBody
   readonly start: StartKind
+  /** Of a snapshot start. */
+  readonly snapshot?: SnapshotFigures
   readonly instance: string
   readonly totalUs: number
   readonly queueUs: number

@@ -16,8 +16,8 @@ export class StreamTable<Stream extends { readonly id: number }> {
   #next: number
   #size = 0
 
-  /** @param first The first number: 2 for even ones, 1 for odd ones. Numbers grow by 2. */
-  constructor(first: 1 | 2, capacity = 64) {
+  /** @param first The first number: even (2 or above) or odd ones. Numbers grow by 2. */
+  constructor(first: number, capacity = 64) {
     this.#next = first
     this.#slots = new Array<Stream | undefined>(capacity).fill(undefined)
     this.#mask = capacity - 1

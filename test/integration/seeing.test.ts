@@ -106,7 +106,7 @@ describe('seeing', () => {
     assert.deepEqual(await list('function=works&status=error'), [failed.id])
     assert.deepEqual(await list('function=works&search=as%20told'), [failed.id])
     assert.ok((await list('function=works&start=cold')).length === 1)
-    assert.deepEqual(await list('function=works&minUs=390000'), [slow.id])
+    assert.deepEqual(await list('function=works&start=warm&minUs=390000'), [slow.id])
     assert.deepEqual(await list(`since=${Date.now() + 1000}`), [])
     const all: string[] = []
     let cursor: string | undefined

@@ -42,6 +42,8 @@ export interface TestPlatform extends RunningPlatform {
   invoke(name: string, payload?: unknown, headers?: Readonly<Record<string, string>>): Promise<Answer>
   /** The record of an invocation, when it has ended. */
   record(id: string): Promise<EndedInvocation>
+  /** Closes this client's connections; the next request opens one again. */
+  disconnect(): void
   /** What the platform has logged. */
   log(): string
   /** Ends the process as nothing else does. */
@@ -92,6 +94,7 @@ export async function startTestPlatform(settings: TestPlatformSettings = {}): Pr
         const value = (await response.json()) as EndedInvocation
         return response.ok && value.state === 'ended' ? value : undefined
       }, `invocation ${id} has ended`),
+    disconnect: () => agent.destroy(),
     async kill() {
       if (!isAlive(platform.pid)) return
       process.kill(platform.pid, 'SIGKILL')

@@ -112,7 +112,7 @@ class FaasletSandbox implements Sandbox {
     this.pid = instance.sandbox.pid
     const body = new PassThrough()
     const answer = new PassThrough()
-    this.channel = Duplex.from({ writable: body, readable: answer })
+    this.channel = Duplex.from({ writable: body, readable: answer } as never)
     this.channel.on('error', () => {})
     const ended = (exit: SandboxExit): void => {
       this.#exit ??= exit
