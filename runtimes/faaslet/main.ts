@@ -44,7 +44,7 @@ const control = new Channel({
 })
 
 await javaScriptEngine(import.meta.dirname)
-const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime: 'faaslet', version: process.version, pid: process.pid }
+const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime: 'faaslet', version: process.version, pid: process.pid, stops: entries.running.hold !== undefined }
 control.send(FrameType.hello, 0, 0, JSON.stringify(hello))
 
 function obey(command: HostCommand): void {

@@ -170,9 +170,11 @@ export class ServedRevision implements Instance {
   async #shapeOfRestored(): Promise<InitedFrame['shape']> {
     const sourced = this.#sourced!
     const held = sourced.memories.take()
+    sourced.inUse++
     const { recording } = await this.#fill(sourced, held)
     this.#made.shape = this.#made.shapeOf(restore(this.#made.guest, held.memory, sourced.source.state))
     sourced.memories.drop(held)
+    sourced.inUse--
     // This was no invocation: the first one is to be recorded.
     if (recording !== undefined) sourced.source.recordAgain()
     return this.#made.shape
@@ -243,7 +245,7 @@ export class ServedRevision implements Instance {
     const { held, source, faaslet } = working
     const guest: Guest = this.#made.guest
     if (faaslet !== undefined) faaslet.invocation = undefined
-    if (held !== undefined && source !== undefined) this.#finishRecording(working)
+    if (held !== undefined && source !== undefined) this.#finishRecording(working, isSound)
     if (isSound && this.#frame.faaslet!.reuse && faaslet !== undefined && (guest.isReusable?.(faaslet) ?? true)) {
       this.#kept.push({ faaslet, held, source })
       return
@@ -254,8 +256,10 @@ export class ServedRevision implements Instance {
     if (source.state === 'old' && source.inUse === 0) this.#dispose(source)
   }
 
-  #finishRecording({ filled, held, source }: Working): void {
+  /** Of an invocation that failed, the pages are those of the failure: the next one is recorded instead. */
+  #finishRecording({ filled, held, source }: Working, isSound: boolean): void {
     if (filled?.recording === undefined) return
+    if (!isSound) return source!.source.recordAgain()
     const { trace } = source!.source.ended(held!, filled)
     if (trace === undefined || source !== this.#sourced) return
     this.#trace = trace

@@ -89,6 +89,8 @@ export interface HelloFrame {
   readonly runtime: 'node' | 'python' | 'command' | 'http' | 'faaslet'
   readonly version: string
   readonly pid: number
+  /** A faaslet host that stops code at its deadline by itself, so that one which does not answer may be computing for somebody. */
+  readonly stops?: boolean
 }
 
 export interface InitFrame {

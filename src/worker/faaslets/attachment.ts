@@ -7,7 +7,8 @@
  *
  * Invariants, beside S1 to S5 of sandbox.ts:
  *   A1. `exited` resolves after the host has closed the connection, which it does when no faaslet of the revision is left, or
- *       is dead. One that has not closed it {@link CLOSE_GRACE_MS} after `destroy` is killed with all it runs.
+ *       is dead. One that has not closed it {@link CLOSE_GRACE_MS} after `destroy` and after the deadlines of its other
+ *       faaslets is killed with all it runs.
  */
 import { mkdirSync, rmSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
@@ -21,7 +22,7 @@ import type { Sandbox, SandboxExit, SandboxUsage } from '../sandbox/sandbox.ts'
 import type { HostProcess } from './host-process.ts'
 import { acceptOne } from './one-connection.ts'
 
-/** A host that is not stuck closes within a turn of its event loop. */
+/** A host that is not stuck closes within a turn of its event loop, when it does not compute. */
 const CLOSE_GRACE_MS = 1_000
 /** Connecting takes the host some 0.3 ms, unless it computes. */
 const CONNECT_MS_MAX = 5_000
@@ -54,15 +55,15 @@ export class Attachment implements Sandbox {
   }
 
   /** @throws START_FAILED when the host does not connect. */
-  static async make(options: { readonly id: string; readonly host: HostProcess; readonly serves: string; readonly clock: Clock }): Promise<Attachment> {
-    const { id, host, serves, clock } = options
+  static async make(options: { readonly id: string; readonly host: HostProcess; readonly serves: string; readonly clock: Clock; readonly timeoutMs?: number }): Promise<Attachment> {
+    const { id, host, serves, clock, timeoutMs = CONNECT_MS_MAX } = options
     const codeDirectory = join(host.sandbox.codeDirectory, id)
     host.attachments++
     try {
       mkdirSync(codeDirectory)
       const channel = await acceptOne(host.sandbox.codeDirectory, `${id}.sock`, {
         clock,
-        timeoutMs: CONNECT_MS_MAX,
+        timeoutMs,
         gone: host.sandbox.exited,
         listening: (socket) => host.command({ do: 'attach', id, socket }),
       })
@@ -91,7 +92,8 @@ export class Attachment implements Sandbox {
       this.channel.end()
       // It closes when everything has been read, and nobody may be reading.
       this.channel.resume()
-      const timer = this.#clock.after(CLOSE_GRACE_MS, () => this.host.kill(`a faaslet of ${this.id} could not be ended (${reason})`))
+      // While it computes for a neighbour, until that one's deadline, it is not stuck.
+      const timer = this.#clock.after(CLOSE_GRACE_MS + this.host.busyMsMax(), () => this.host.kill(`a faaslet of ${this.id} could not be ended (${reason})`))
       void this.exited.then(() => timer.cancel())
     }
     return this.exited

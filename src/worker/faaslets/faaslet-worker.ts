@@ -98,7 +98,13 @@ export class FaasletWorker {
     const { place, isParked } = await this.#hosts.place({ id: this.#options.nextId(), ...placeOf(revision) })
     const { attachment } = place
     const instance = new Instance({ sandbox: place, clock: this.#options.clock, spin, firstStream: attachment.nextStream })
-    void place.exited.then(() => (attachment.nextStream = instance.proxy.nextStream))
+    const { computing } = attachment.host
+    const most = (): number => (instance.proxy.load.inFlight > 0 ? revision.config.timeoutMs : 0)
+    computing.add(most)
+    void place.exited.then(() => {
+      computing.delete(most)
+      attachment.nextStream = instance.proxy.nextStream
+    })
     return {
       instance,
       isInitialised: isParked,

@@ -26,8 +26,11 @@ export class HostProcess {
   tenant: string | undefined
   /** Revisions that it serves now. */
   attachments = 0
+  /** Of each that has a place: how long what runs there may compute at most, from now on, ms. */
+  readonly computing = new Set<() => number>()
   onEvent: ((event: HostEvent) => void) | undefined
   #state: 'alive' | 'gone' = 'alive'
+  #stops = false
 
   constructor(sandbox: Sandbox) {
     this.id = sandbox.id
@@ -52,6 +55,11 @@ export class HostProcess {
     return this.#state === 'alive' && this.tenant === undefined
   }
 
+  /** How long it may be computing for somebody at most, and not answer others, as it has one thread; ms. 0 when it should answer at once. */
+  busyMsMax(): number {
+    return this.#stops ? Math.max(0, ...[...this.computing].map((most) => most())) : 0
+  }
+
   get isAlive(): boolean {
     return this.#state === 'alive'
   }
@@ -66,7 +74,11 @@ export class HostProcess {
   }
 
   #receive(type: number, payload: Buffer): void {
-    if (type === FrameType.hello) return this.hello.resolve(parseJson<HelloFrame>(payload.toString()))
+    if (type === FrameType.hello) {
+      const hello = parseJson<HelloFrame>(payload.toString())
+      this.#stops = hello.stops === true
+      return this.hello.resolve(hello)
+    }
     const event = type === FrameType.event ? parseJson<HostEvent | null>(payload.toString()) : undefined
     if (event == null || !eventNames.has(event.event) || typeof event.id !== 'string') {
       throw new PlatformError('PROTOCOL_BROKEN', `The faaslet host sent a frame of type ${type} that it may not send.`)
