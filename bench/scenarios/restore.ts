@@ -18,6 +18,7 @@ import { adoptMemory, openImage } from '#pager/restore.ts'
 import { nonZeroChunks } from '#pager/zero-pages.ts'
 import { writeImage } from '#pager/image-file.ts'
 import { median, percentile, round } from '../kit/figures.ts'
+import { RawClient } from '../kit/raw-client.ts'
 import { startPlatform } from '../kit/server.ts'
 import type { RunningPlatform } from '../kit/server.ts'
 import { MEMORY_IMPORT, rewriteModule } from '../../runtimes/faaslet/wasm/rewrite.ts'
@@ -129,15 +130,13 @@ async function upload(platform: RunningPlatform, name: string, bytes: Buffer): P
 }
 
 async function each(platform: RunningPlatform, name: string, samples: number, before: (turn: number) => Promise<void>): Promise<number[]> {
+  using client = await RawClient.open(platform.url, platform.key)
   const times: number[] = []
   for (let sample = -5; sample < samples; sample++) {
     await before(sample + 5)
-    const startMs = performance.now()
-    const response = await platform.request(`/fn/${platform.namespace}/${name}`)
-    const text = await response.text()
-    const ms = performance.now() - startMs
-    const start = response.headers.get('x-skep-start')
-    if (text !== 'hello') throw new Error(`${name} answered ${response.status} ${text}`)
+    const { status, head, text, ms } = await client.get(`/fn/${platform.namespace}/${name}`)
+    const start = /\r\nx-skep-start: *(\w+)/i.exec(head)?.[1]
+    if (text !== 'hello') throw new Error(`${name} answered ${status} ${text}`)
     if (start !== (name.endsWith('reused') ? 'warm' : 'snapshot') && sample >= 0) throw new Error(`invocation ${sample} of ${name} was ${start}`)
     if (sample >= 0) times.push(ms)
   }
