@@ -73,9 +73,9 @@ const scripts: readonly (Case & { readonly text: string })[] = [
   { does: 'nests JSON without end', text: 'export function main() { return JSON.parse("[".repeat(1e6)) }', code: 'FUNCTION_THREW' },
   { does: 'answers what nests too deeply', text: 'export function main() { let deep = []; for (let n = 0; n < 1e5; n++) deep = [deep]; return deep }', code: 'FUNCTION_THREW', says: /stack|ANSWER|recursion|RangeError|InternalError/i },
   { does: 'makes a giant string', text: 'export function main() { let s = "x"; for (;;) s += s }', code: 'FUNCTION_THREW', says: /too long/, config: { memoryMb: 64 } },
-  { does: 'throws a giant message', text: 'export function main() { throw Object.assign(new Error("x".repeat(5e6)), { stack: "y".repeat(5e6), details: "z".repeat(5e6) }) }', code: 'FUNCTION_THREW', says: /characters/, config: { timeoutMs: 5000 } },
-  { does: 'answers giant headers', text: 'export default { fetch() { return new Response("", { headers: { a: "x".repeat(5e6) } }) } }', code: 'ANSWER_INVALID', says: /header/, config: { timeoutMs: 5000 } },
-  { does: 'calls a function with a giant name', text: 'import { invoke } from "skep"\nexport async function main() { return invoke("x".repeat(5e6), 1) }', code: 'FUNCTION_THREW', says: /frame/, config: { timeoutMs: 5000 } },
+  { does: 'throws a giant message', text: 'export function main() { throw Object.assign(new Error("x".repeat(5e6)), { stack: "y".repeat(5e6), details: "z".repeat(5e6) }) }', code: 'FUNCTION_THREW', says: /characters/ },
+  { does: 'answers giant headers', text: 'export default { fetch() { return new Response("", { headers: { a: "x".repeat(5e6) } }) } }', code: 'ANSWER_INVALID', says: /header/ },
+  { does: 'calls a function with a giant name', text: 'import { invoke } from "skep"\nexport async function main() { return invoke("x".repeat(5e6), 1) }', code: 'FUNCTION_THREW', says: /frame/ },
   { does: 'rejects without a handler', text: 'export async function main() { Promise.reject(new Error("nobody listens")); await new Promise((resolve) => setTimeout(resolve, 1000)) }', code: 'FUNCTION_THREW', says: /nobody listens/ },
   { does: 'throws null', text: 'export function main() { throw null }', code: 'FUNCTION_THREW' },
   { does: 'throws what throws when it is shown', text: 'export function main() { throw { get message() { throw 1 }, toString() { throw 2 }, get stack() { throw 3 } } }', code: 'FUNCTION_THREW' },
@@ -85,6 +85,11 @@ const scripts: readonly (Case & { readonly text: string })[] = [
   { does: 'asks for what only Node has', text: 'import fs from "node:fs"\nexport function main() { return fs.readdirSync("/") }', code: 'CODE_INVALID', says: /node:fs/ },
   { does: 'fetches without a network', text: 'export async function main() { return (await fetch("http://127.0.0.1:1/")).status }', code: 'FUNCTION_THREW', says: /network/ },
 ]
+
+/** Short for what is to be stopped; the others only have to end, on a busy machine too. */
+function timeoutOf({ code }: Case): number {
+  return code === 'FUNCTION_TIMEOUT' ? TIMEOUT_MS : 10_000
+}
 
 describe('hostile faaslets', { timeout: 120_000 }, () => {
   let platform: TestPlatform
@@ -114,14 +119,14 @@ describe('hostile faaslets', { timeout: 120_000 }, () => {
     const startMs = performance.now()
     const answer = await platform.fn(name)
     assertError(answer, code, says)
-    assert.ok(performance.now() - startMs < 4000, `it took ${Math.round(performance.now() - startMs)} ms`)
+    assert.ok(performance.now() - startMs < 9000, `it took ${Math.round(performance.now() - startMs)} ms`)
     const record = await platform.record(answer.id)
     assert.deepEqual([record.outcome, record.error?.code], ['error', code])
   }
 
   for (const [at, one] of modules.entries()) {
     test(`a module: ${one.does}: ${one.code}`, async () => {
-      const deployed = await tryDeployWasm(platform, `module-${at}`, one.module, { timeoutMs: TIMEOUT_MS, ...one.config })
+      const deployed = await tryDeployWasm(platform, `module-${at}`, one.module, { timeoutMs: timeoutOf(one), ...one.config })
       if (deployed.status === 201) await check(`module-${at}`, one)
       else assertError(deployed, one.code, one.says)
     })
@@ -129,7 +134,7 @@ describe('hostile faaslets', { timeout: 120_000 }, () => {
 
   for (const [at, one] of scripts.entries()) {
     test(`a script: ${one.does}: ${one.code}`, async () => {
-      await deployJs(platform, `script-${at}`, one.text, { timeoutMs: TIMEOUT_MS, ...one.config })
+      await deployJs(platform, `script-${at}`, one.text, { timeoutMs: timeoutOf(one), ...one.config })
       await check(`script-${at}`, one)
     })
   }

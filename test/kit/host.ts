@@ -42,6 +42,22 @@ export function sandboxCgroups(data: string): readonly string[] {
   return [...names].sort()
 }
 
+/** Who is in a sandbox's cgroups, with what they do: for a message about one that does not go. */
+export function cgroupMembers(data: string, sandbox: string): string {
+  const members = new Set<string>()
+  for (const directory of cgroupDirectories(data)) {
+    try {
+      for (const pid of readFileSync(join(directory, sandbox, 'cgroup.procs'), 'latin1').split('\n').filter(Boolean)) {
+        const [, name = '', state = '', parent = ''] = /^\d+ \((.*)\) (\S) (\d+)/s.exec(readFileSync(`/proc/${pid}/stat`, 'latin1')) ?? []
+        members.add(`${pid} (${name}, ${state}, of ${parent})`)
+      }
+    } catch {
+      // Gone meanwhile, or never there in this hierarchy.
+    }
+  }
+  return members.size === 0 ? 'nobody' : [...members].join(', ')
+}
+
 /** Directories of sandboxes, without the files that say who owns them. */
 export function sandboxDirectories(data: string): readonly string[] {
   return sandboxEntries(data).filter((name) => !name.startsWith('.'))

@@ -19,7 +19,7 @@ import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { seededRandom, seedFromEnvironment } from '#base/seeded-random.ts'
 import type { InvocationRecord } from '#contract/invocation-record.ts'
-import { cgroupDirectories, descriptors, memoryOf, moreOf, sandboxCgroups, sandboxDirectories, sandboxEntries, sandboxProcesses } from '../kit/host.ts'
+import { cgroupDirectories, cgroupMembers, descriptors, memoryOf, moreOf, sandboxCgroups, sandboxDirectories, sandboxEntries, sandboxProcesses } from '../kit/host.ts'
 import { isAlive, startTestPlatform, until } from '../kit/platform.ts'
 import type { TestPlatform } from '../kit/platform.ts'
 import { asyncCallers, checkAccepted, queueEmpty, startWitness } from './async-callers.ts'
@@ -183,12 +183,13 @@ async function restOf(platform: TestPlatform, before?: Rest): Promise<Rest> {
     const { platform: now } = (await platform.send('/v1/stats')).json<{ platform: { instances: number; stemCells: number } }>()
     const directories = sandboxDirectories(platform.data).length
     const groups = sandboxCgroups(platform.data).length
-    const has = `${now.instances} instances, ${now.stemCells} stem cells, ${directories} directories and ${groups} cgroups of sandboxes, ${sandboxProcesses(platform.data).length} processes`
+    const members = sandboxCgroups(platform.data).map((name) => `${name}: ${cgroupMembers(platform.data, name)}`)
+    const has = `${now.instances} instances, ${now.stemCells} stem cells, ${directories} directories and ${groups} cgroups of sandboxes, ${sandboxProcesses(platform.data).length} processes; ${members.join('; ')}`
     const isAtRest = now.instances === 0 && now.stemCells > 0 && directories === now.stemCells && (groups === 0 || groups === now.stemCells)
     return isAtRest && (before === undefined || sandboxProcesses(platform.data).length <= before.processes) ? '' : has
   }
   let has = ''
-  await until(async () => (has = await look()) === '', 'the platform is at rest', REST_MS_MAX).catch(() => assert.fail(`the platform does not come to rest: it has ${has}`))
+  await until(async () => (has = await look()) === '', 'the platform is at rest', REST_MS_MAX).catch(() => assert.fail(`the platform does not come to rest: it has ${has}\n${unusual(platform).join('\n')}`))
   platform.disconnect()
   // The server sees the end of a connection a moment later.
   await pause(1_000)

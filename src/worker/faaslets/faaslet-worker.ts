@@ -143,7 +143,7 @@ export class FaasletWorker {
       if (printed.length < 4096) printed += chunk.toString()
     }
     sandbox.stdout.on('data', keep)
-    sandbox.stderr.on('data', keep); sandbox.stderr.on('data', (d: Buffer) => console.error('HOSTERR', String(d)))
+    sandbox.stderr.on('data', keep)
     const host = new HostProcess(sandbox)
     const late = clock.after(config.helloTimeoutMs, () => host.hello.reject(new PlatformError('START_FAILED', `The faaslet host did not start within ${config.helloTimeoutMs} ms.`)))
     try {
