@@ -8,6 +8,7 @@
 #include "crc32c.h"
 #include "memory.h"
 #include "napi.h"
+#include "touched.h"
 
 namespace skep {
 namespace {
@@ -52,6 +53,14 @@ napi_value FaultSupported(napi_env env, napi_callback_info info) {
   arguments.environment().figures[0] = support.userModeOnly ? 1 : 0;
   napi_value reason = nullptr;
   if (support.reason != nullptr) napi_create_string_utf8(env, support.reason, NAPI_AUTO_LENGTH, &reason);
+  return reason;
+}
+
+// notingSupport(): undefined, or why touched pages cannot be told from the page table alone.
+napi_value NotingSupported(napi_env env, napi_callback_info) {
+  const char* missing = NotingMissing();
+  napi_value reason = nullptr;
+  if (missing != nullptr) napi_create_string_utf8(env, missing, NAPI_AUTO_LENGTH, &reason);
   return reason;
 }
 
@@ -127,6 +136,7 @@ napi_value Initialise(napi_env env, napi_value exports) {
   RegisterRanges(env, exports);
   Export(env, exports, "share", Share);
   Export(env, exports, "faultSupport", FaultSupported);
+  Export(env, exports, "notingSupport", NotingSupported);
   Export(env, exports, "cachedBytes", Cached);
   Export(env, exports, "readWhole", ReadWhole);
   Export(env, exports, "trim", Trim);

@@ -1,6 +1,7 @@
 // See prefetch.h.
 #include "prefetch.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -14,6 +15,11 @@ constexpr size_t kChunkPagesMin = 64;
 constexpr size_t kChunkPagesMax = 512;
 // Of the largest size: one being read, one being installed, and two for when their speeds differ.
 constexpr size_t kSlots = 4;
+
+// Less than this is done when a second thread has hardly started.
+constexpr size_t kTwoThreadsPagesMin = 1024;
+// What one of two threads takes at a time.
+constexpr size_t kSharePages = 128;
 
 // The pages of a chunk, by its number: each twice as many as the one before.
 size_t ChunkPages(size_t number) { return number >= 3 ? kChunkPagesMax : kChunkPagesMin << number; }
@@ -97,6 +103,50 @@ Status ChunkReader::Next(Chunk* chunk) {
 int64_t ChunkReader::readNs() const {
   std::lock_guard lock(state_->mutex);
   return state_->readNs;
+}
+
+Status InstallPages(char* base, const WorkingSet& set, const char* pages) {
+  const std::vector<Run>& runs = set.runs;
+  // A share is some runs, and where their pages are.
+  struct Share {
+    size_t begin, end;
+    const char* from;
+  };
+  std::vector<Share> shares;
+  for (size_t run = 0; run < runs.size();) {
+    Share share{run, run, pages};
+    for (size_t count = 0; run < runs.size() && count < kSharePages; run++) count += runs[run].count, pages += size_t{runs[run].count} * kPage;
+    share.end = run;
+    shares.push_back(share);
+  }
+  std::atomic<size_t> next{0};
+  std::atomic<bool> failed{false};
+  auto install = [&](Status* status) {
+    uint32_t raced = 0;
+    for (size_t at = next++; at < shares.size() && !failed; at = next++) {
+      auto [run, end, from] = shares[at];
+      for (; run < end; run++) {
+        const size_t bytes = size_t{runs[run].count} * kPage;
+        *status = Install(base + size_t{runs[run].first} * kPage, from, bytes, true, &raced);
+        if (!status->ok()) {
+          failed = true;
+          return;
+        }
+        from += bytes;
+      }
+    }
+  };
+  Status mine, others;
+  std::thread helper;
+  if (set.pages >= kTwoThreadsPagesMin && std::thread::hardware_concurrency() > 1) {
+    helper = std::thread([&] {
+      BlockSignals();
+      install(&others);
+    });
+  }
+  install(&mine);
+  if (helper.joinable()) helper.join();
+  return mine.ok() ? others : mine;
 }
 
 }  // namespace skep

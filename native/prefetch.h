@@ -1,5 +1,4 @@
-// Reading and installing a working set at the same time: a thread reads chunks ahead, into memory in which the disk can write large
-// pieces, and the caller installs those that are there.
+// Installing a working set: while a thread reads it, chunk by chunk, ahead of the caller; or from memory, by two threads.
 #pragma once
 
 #include <algorithm>
@@ -18,13 +17,8 @@ struct Prefetched {
   int64_t installNs = 0;  // The caller's.
 };
 
-// Installs the whole working set, in the order of its file, into the watched memory at `base`. With `quiet`, nobody waits for a page yet.
-// `progress` is called behind each chunk and says whether to go on.
-template <typename Progress>
-Status InstallWorkingSet(char* base, const WorkingSet& set, bool quiet, Prefetched* done, Progress progress);
-
-// Reads a working set chunk by chunk, ahead of whoever takes them. Chunks grow from 64 to 512 pages: the first one is there soon, and
-// a large one lies in one huge page.
+// Reads a working set chunk by chunk, from now on, ahead of whoever takes them, into memory in which the disk can write large pieces.
+// Chunks grow from 64 to 512 pages: the first one is there soon, and a large one lies in one huge page.
 class ChunkReader {
  public:
   explicit ChunkReader(const WorkingSet& set);
@@ -44,9 +38,15 @@ class ChunkReader {
   size_t first_ = 0;  // The pages in them.
 };
 
+// Installs pages that are all there, in the order of the runs, where nobody waits for one yet. A second thread helps where there is enough
+// to do: a page is about 1 us of the kernel's work (memory, a copy, an entry of the page table), on two cores half of that.
+Status InstallPages(char* base, const WorkingSet& set, const char* pages);
+
+// Installs the whole working set, in the order of its file, into the watched memory at `base`. With `quiet`, nobody waits for a page yet.
+// `progress` is called behind each chunk and says whether to go on. One thread: the disk is not faster than that, and the reader needs
+// the other core.
 template <typename Progress>
-Status InstallWorkingSet(char* base, const WorkingSet& set, bool quiet, Prefetched* done, Progress progress) {
-  ChunkReader reader(set);
+Status InstallWorkingSet(char* base, const WorkingSet& set, ChunkReader& reader, bool quiet, Prefetched* done, Progress progress) {
   size_t index = 0;
   uint32_t within = 0;  // Pages of runs[index] that are installed.
   for (;;) {

@@ -7,10 +7,12 @@
 #include <utility>
 
 #include "memory.h"
+#include "touched.h"
 
 namespace skep {
 
 void Range::Unwatch() {
+  if (notedBytes > 0) UnnoteRange(base, std::exchange(notedBytes, 0));
   if (watched == nullptr) return;
   UnwatchRange(watched, bytes);
   watched = nullptr;

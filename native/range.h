@@ -24,9 +24,11 @@ struct Range {
   // What a reset gives back: the image that is mapped lazily, or null for zero pages.
   std::shared_ptr<Image> mapped;
   std::shared_ptr<Watched> watched;
+  // Of the first bytes, those whose touches are noted (touched.h).
+  size_t notedBytes = 0;
   bool busy = false;
 
-  // Ends watching, as far as it does.
+  // Ends watching and noting, as far as it does.
   void Unwatch();
   // Maps the image, the rest is zero.
   Status BecomeFile(const std::shared_ptr<Image>& image);

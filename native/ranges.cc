@@ -159,7 +159,7 @@ napi_value RestoreRange(napi_env env, napi_callback_info info) {
   if (image->bytes > slot->range.bytes) {
     return Refuse(env, "the image has " + std::to_string(image->bytes) + " bytes, the memory " + std::to_string(slot->range.bytes));
   }
-  const bool needsSet = mode != Mode::kLazy && mode != Mode::kLazyRandom && mode != Mode::kDemand;
+  const bool needsSet = mode != Mode::kLazy && mode != Mode::kLazyRandom && mode != Mode::kDemand && mode != Mode::kWriteProtect;
   if (needsSet && image->workingSet.fd < 0) return Refuse(env, "this mode needs a working set, and the image has none");
   Environment& environment = arguments.environment();
   if (arguments.IsFunction(3)) {

@@ -8,6 +8,7 @@
 
 #include "memory.h"
 #include "prefetch.h"
+#include "touched.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -81,13 +82,7 @@ Status InstallFrom(Range& range, const std::shared_ptr<Image>& image, const char
   if (!status.ok()) return status;
   PopulateZeroPages(range, set, figures);
   status = Watching(range, image, Fetch::kRead, watch, Whole(*image));
-  uint32_t raced = 0;
-  for (size_t index = 0; status.ok() && index < set.runs.size(); index++) {
-    const size_t length = size_t{set.runs[index].count} * kPage;
-    // Nobody waits yet.
-    status = Install(range.base + size_t{set.runs[index].first} * kPage, from, length, true, &raced);
-    from += length;
-  }
+  if (status.ok()) status = InstallPages(range.base, set, from);
   figures->installUs = MicrosSince(startNs);
   figures->pagesPrefetched = static_cast<double>(set.pages);
   return status;
@@ -129,15 +124,16 @@ Status Direct(Range& range, const std::shared_ptr<Image>& image, const std::shar
   return status;
 }
 
-// Ours: as REAP, but one chunk is installed while the next ones are read.
+// Ours: as REAP, but one chunk is installed while the next ones are read. The first ones are read while the memory is made ready.
 Status Pipelined(Range& range, const std::shared_ptr<Image>& image, const std::shared_ptr<Watch>& watch, Figures* figures) {
+  ChunkReader reader(image->workingSet);
   Status status = range.BecomeZero();
   if (!status.ok()) return status;
   PopulateZeroPages(range, image->workingSet, figures);
   status = Watching(range, image, Fetch::kRead, watch, Whole(*image));
   if (!status.ok()) return status;
   Prefetched done;
-  status = InstallWorkingSet(range.base, image->workingSet, true, &done, [](const Prefetched&) { return true; });
+  status = InstallWorkingSet(range.base, image->workingSet, reader, true, &done, [](const Prefetched&) { return true; });
   figures->readUs = static_cast<double>(done.readNs) / 1000;
   figures->installUs = static_cast<double>(done.installNs) / 1000;
   figures->bytesRead = static_cast<double>(done.bytesRead);
@@ -158,7 +154,8 @@ Status Concurrent(Range& range, const std::shared_ptr<Image>& image, const std::
     BlockSignals();
     const int64_t startNs = NowNs();
     Prefetched all;
-    Status ended = InstallWorkingSet(watched->base, watched->image->workingSet, false, &all, [watched](const Prefetched& done) {
+    ChunkReader reader(watched->image->workingSet);
+    Status ended = InstallWorkingSet(watched->base, watched->image->workingSet, reader, false, &all, [watched](const Prefetched& done) {
       watched->pagesPrefetched = done.pages;
       watched->pagesRaced = done.raced;
       watched->bytesPrefetched = done.bytesRead;
@@ -174,6 +171,15 @@ Status Concurrent(Range& range, const std::shared_ptr<Image>& image, const std::
 Status Demand(Range& range, const std::shared_ptr<Image>& image, const std::shared_ptr<Watch>& watch) {
   Status status = range.BecomeZero();
   return status.ok() ? Watching(range, image, Fetch::kMap, watch, Whole(*image)) : status;
+}
+
+// As lazily mapped, with the same read-ahead from the disk; but each page is a fault of its own, so that they can be told apart.
+Status Noted(Range& range, const std::shared_ptr<Image>& image) {
+  if (NotingMissing() != nullptr) return {"userfaultfd for write-protection", ENOSYS};
+  Status status = range.BecomeFile(image);
+  if (status.ok()) status = NoteRange(range.base, image->bytes);
+  if (status.ok()) range.notedBytes = image->bytes;
+  return status;
 }
 
 }  // namespace
@@ -198,6 +204,7 @@ Status Restore(Range& range, const std::shared_ptr<Image>& image, Mode mode, con
     case Mode::kConcurrent: status = Concurrent(range, image, watch, figures); break;
     case Mode::kDemand: status = Demand(range, image, watch); break;
     case Mode::kPipelined: status = Pipelined(range, image, watch, figures); break;
+    case Mode::kWriteProtect: status = Noted(range, image); break;
     case Mode::kCount: break;
   }
   if (!status.ok()) range.Unwatch();

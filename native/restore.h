@@ -9,7 +9,7 @@
 namespace skep {
 
 // Shared with src/pager/native.ts, which lists them in this order.
-enum class Mode : int32_t { kLazy, kParallelFaults, kWorkingSet, kReap, kDirect, kConcurrent, kDemand, kLazyRandom, kPipelined, kCount };
+enum class Mode : int32_t { kLazy, kParallelFaults, kWorkingSet, kReap, kDirect, kConcurrent, kDemand, kLazyRandom, kPipelined, kWriteProtect, kCount };
 
 struct Figures {
   double restoreUs = 0;

@@ -32,6 +32,8 @@ export const outsideArrows: readonly { readonly from: string; readonly to: strin
   { from: 'cli', to: 'scripts/' },
   { from: 'build', to: 'runtimes/faaslet/js/check-bundle.ts' },
   { from: 'build', to: 'runtimes/faaslet/wasm/check.ts' },
+  { from: 'local', to: 'runtimes/faaslet/js/check-bundle.ts' },
+  { from: 'local', to: 'runtimes/faaslet/wasm/check.ts' },
 ]
 
 export const everyone: readonly string[] = ['contract', 'base']

@@ -7,8 +7,8 @@
  *             `faaslet`, `skep_node`: from the request to a Skep that runs, where the function has no instance (scaled to zero).
  *   memory    Proportional shares (Pss) of processes. `node`, `workerd`: of five at once, by five (`*_rss_mb`: all that is resident of one, shared
  *             pages too). `thread`, `faaslet`, `skep_node`, `workerd_more`: what the
- *             process, or Skep with all its processes, has more with N of them alive, by N. A faaslet is alive while its handler waits; of Skep, that
- *             counts the connections and records of N waiting invocations too.
+ *             process, or Skep with all its processes, has more with N of them alive, by N. A faaslet is alive while its handler waits, all in one host; of
+ *             Skep, that counts the connections and records of N waiting invocations too.
  *   warm      HTTP at one connection (wrk); `thread`: a message there and back. `faaslet` is a fresh instance for each, `faaslet_reused` is not.
  *   slower_*  the handler's own time (performance.now around it) in a faaslet, by its time in Skep's kind node, after warming up.
  *
@@ -219,11 +219,13 @@ async function memoryFigures({ platform, threads, workerd }: Contenders, context
   await threads.endAll()
 
   context.step('memory of faaslets')
+  // One host process for all of them: a second one is no faaslet's memory.
+  await platform.deploy('faaslet_kept', source, { kind: 'js', concurrency: 1000, instancesMax: 1 })
   await platform.stemCellsFull(3)
   const alive = context.quick ? 20 : 200
   const waitMs = context.quick ? 1500 : 5000
   const wait = async (count: number, during: () => void): Promise<void> => {
-    const answers = Array.from({ length: count }, async () => (await platform.request(`/fn/${platform.namespace}/faaslet/wait?${waitMs}`)).text())
+    const answers = Array.from({ length: count }, async () => (await platform.request(`/fn/${platform.namespace}/faaslet_kept/wait?${waitMs}`)).text())
     await pause(waitMs * 0.7)
     during()
     const wrong = (await Promise.all(answers)).filter((text) => text !== 'waited')

@@ -61,6 +61,18 @@ describe('a pool', () => {
     assert.equal(second.invocation.state, 'running')
   })
 
+  test('of a revision prepared without traffic has an instance until it is dropped, and none of its minimum after (T1)', async () => {
+    const { activator, pools, host, clock } = ground()
+    const revision = testRevision({ instancesMin: 1 })
+    const prepared = activator.prepare(revision)
+    await host.starts[0]!.succeed()
+    await prepared
+    assert.equal(pools()[0]!.readyCount, 1)
+    activator.dropped(revision)
+    clock.advance(2 * TICK_MS)
+    assert.deepEqual([pools().length, host.starts.length, host.starts[0]!.instance.state.phase], [0, 1, 'stopping'])
+  })
+
   test('whose first start failed is dropped as well (T1)', async () => {
     const { submit, pools, host, clock } = ground()
     submit(testRevision())

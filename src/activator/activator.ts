@@ -64,7 +64,15 @@ export class Activator {
     if (revision.config.instancesMin > 0) this.#poolOf(revision).startUpTo(revision.config.instancesMin)
   }
 
-  /** A revision that has no traffic any more. */
+  /**
+   * An instance of a revision ahead of its first invocation, whether it has traffic or not: a snapshot is taken then, and what does not start is
+   * known. It is ended like others when it is idle; without traffic, by {@link dropped}. @throws why none could be started.
+   */
+  prepare(revision: Revision): Promise<void> {
+    return this.#poolOf(revision).prepare()
+  }
+
+  /** A revision that has no traffic (any more). */
   dropped(revision: Revision): void {
     const pool = this.#pools.get(keyOf(revision))
     if (pool === undefined) return

@@ -43,6 +43,56 @@ function ground(config: Partial<FunctionConfigInput> = {}, limits: Partial<PoolC
 const apart = { concurrency: 1, burst: { policy: 'never-queue' } } as const
 const initFailed = new PlatformError('INIT_FAILED', 'it throws at import')
 
+describe('an instance ahead of invocations', () => {
+  test('is started once for all who ask, and serves the first invocation warm', async () => {
+    const { host, pool, submit, clock } = ground()
+    const asked = [pool.prepare(), pool.prepare()]
+    assert.deepEqual([host.starts.length, pool.startingCount], [1, 1])
+    await host.starts[0]!.succeed()
+    await Promise.all(asked)
+    await pool.prepare()
+    assert.equal(host.starts.length, 1, 'it is there')
+    clock.advance(1)
+    assert.equal(submit().invocation.start, 'warm')
+  })
+
+  test('comes of the start that an invocation asked for', async () => {
+    const { host, pool, submit } = ground()
+    submit()
+    const asked = pool.prepare()
+    assert.equal(host.starts.length, 1)
+    await host.starts[0]!.succeed()
+    await asked
+  })
+
+  test('fails with the reason, and at once while that is fresh (P3)', async () => {
+    const { host, pool, clock } = ground()
+    const refused = assert.rejects(pool.prepare(), initFailed)
+    await host.starts[0]!.fail(initFailed)
+    await refused
+    await assert.rejects(pool.prepare(), initFailed)
+    assert.equal(host.starts.length, 1)
+    clock.advance(1000)
+    const again = pool.prepare()
+    await host.starts[1]!.succeed()
+    await again
+  })
+
+  test('is started again when what it is started with changed meanwhile, whether the first start fails or not', async () => {
+    const { host, pool } = ground()
+    const asked = pool.prepare()
+    pool.replaceInstances('its secret KEY has changed')
+    await host.starts[0]!.fail(initFailed)
+    assert.equal(host.starts.length, 2)
+    pool.replaceInstances('its secret KEY has changed')
+    await host.starts[1]!.succeed()
+    assert.equal(host.starts.length, 3)
+    await host.starts[2]!.succeed()
+    await asked
+    assert.deepEqual([pool.readyCount, pool.startingCount], [1, 0])
+  })
+})
+
 describe('a submitted invocation', () => {
   test('waits for the first instance, and is handed over when that is ready: cold, then warm (P1, P2)', async () => {
     const { host, pool, submit, clock } = ground()

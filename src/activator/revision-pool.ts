@@ -80,6 +80,8 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   readonly #load: BurstLoad
   readonly #options: RevisionPoolOptions
   #starting = 0
+  /** For those who wait for an instance without an invocation. */
+  #prepared: PromiseWithResolvers<void> | undefined
   #recheckTimer: Timer | undefined
   #cpuSampledMs = 0
   /** Not later than the earliest time at which one that waits has waited too long, monotonic µs (P4). */
@@ -160,6 +162,17 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     if (this.#state === 'retired' || this.#failing() !== undefined) return
     const wanted = Math.min(count, this.revision.config.instancesMax) - this.#instances.length - this.#starting
     for (let started = 0; started < wanted; started++) this.#start()
+  }
+
+  /** Resolves when there is an instance; one is started unless it is there or on its way. @throws why none could be started (P3). */
+  async prepare(): Promise<void> {
+    if (this.#instances.length > 0) return
+    const failure = this.#failing()
+    if (failure !== undefined) throw failure
+    this.#prepared ??= Promise.withResolvers<void>()
+    const { promise } = this.#prepared
+    if (this.#starting === 0) this.#start()
+    await promise
   }
 
   /** The autoscaler's tick: brings the count to what the load of the last minutes asks for. */
@@ -288,23 +301,31 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
         this.history.observeStart(this.#clock.monotonicUs() - askedUs, fromStemCell)
         if (generation !== this.#generation) {
           instance.stop('it was started with what has changed since')
-          return this.#pump()
+          return this.#startedInVain()
         }
         this.#failure = undefined
-        if (instance.state.phase !== 'ready') return this.#pump()
+        if (instance.state.phase !== 'ready') return this.#startedInVain()
         instance.proxy.observer = this.history
         this.#instances.push(instance)
         this.#loads.push(instance.proxy.load)
+        this.#prepared?.resolve()
+        this.#prepared = undefined
         if (this.#queue.length > 0) this.#pump()
         else if (this.#state === 'retired') this.retire('its revision gets no more traffic')
       },
       (thrown: unknown) => {
         this.#starting--
         // A failure with what has changed since says nothing about the next start.
-        if (generation !== this.#generation) this.#pump()
+        if (generation !== this.#generation) this.#startedInVain()
         else this.#startFailed(PlatformError.from(thrown))
       },
     )
+  }
+
+  /** Neither an instance nor a failure came of it: whoever still waits gets another. */
+  #startedInVain(): void {
+    this.#pump()
+    if (this.#prepared !== undefined && this.#starting === 0 && this.#instances.length === 0) this.#start()
   }
 
   #startFailed(error: PlatformError): void {
@@ -313,6 +334,8 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     if (error.kind.fault === 'platform') this.#options.warn(`an instance of ${this.revision.namespace}/${this.revision.function} could not be started`, error)
     // Others may still serve what waits; with none left, waiting would be in vain.
     if (this.#instances.length > 0 || this.#starting > 0) return
+    this.#prepared?.reject(error)
+    this.#prepared = undefined
     const nowUs = this.#clock.monotonicUs()
     for (let invocation = this.#queue.shift(); invocation !== undefined; invocation = this.#queue.shift()) invocation.fail(error, nowUs)
   }

@@ -1,6 +1,7 @@
 /** Builds code, uploads it unless the platform has it, and makes a revision of it: what deploy, dev and demo share. */
 import { buildFunction, packCode } from '#build/build-function.ts'
 import type { BuildOptions, BuildSource } from '#build/build-function.ts'
+import { isFaaslet } from '#contract/function-config.ts'
 import type { FunctionConfigInput, FunctionKind } from '#contract/function-config.ts'
 import type { ApiClient } from './api-client.ts'
 import type { DeployAnswer } from './api-types.ts'
@@ -12,6 +13,8 @@ export interface DeployRequest {
   /** Everything that the build does not find out. */
   readonly config: Omit<FunctionConfigInput, 'kind' | 'entry'>
   readonly activate?: boolean
+  /** Whether to wait until a function of a faaslet kind is ready, and to leave the traffic where it is if it does not start. Default: no. */
+  readonly wait?: boolean
   readonly step?: (text: string) => void
 }
 
@@ -44,10 +47,13 @@ export async function deployFunction(client: ApiClient, request: DeployRequest):
   step(`uploading ${request.name}`)
   const { uploaded } = await client.upload(packed)
   const config = { ...request.config, kind: built.kind, entry: built.entry, ...(request.build.handler !== undefined && { handler: request.build.handler }) }
+  const prepare = request.wait === true && isFaaslet(built.kind)
+  if (prepare) step(`starting ${request.name}`)
   const answer = await client.json<DeployAnswer>('PUT', `/v1/functions/${encodeURIComponent(request.name)}`, {
     ...config,
     code: packed.digest,
     ...(request.activate === false && { activate: false }),
+    ...(prepare && { prepare }),
   })
   return {
     function: request.name,

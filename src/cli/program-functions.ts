@@ -7,7 +7,7 @@ export function addFunctionCommands(program: Command): void {
     .argument('<path>', 'a file, a directory, a zip, or "-" for standard input')
     .description('deploy code as a new revision of a function')
     .option('-n, --name <name>', 'name of the function (default: that of the file or directory)')
-    .option('-k, --kind <kind>', 'node, python, command or http (default: told by the code)')
+    .option('-k, --kind <kind>', 'node, python, command, http, wasm or js (default: told by the code)')
     .option('--entry <file>', 'the file to load or run, in a directory or zip')
     .option('--handler <name>', 'name of the exported handler (default: told by its shape)')
     .option('--arg <value>', 'argument of the program, kinds command and http (repeat)', collect)
@@ -27,6 +27,7 @@ export function addFunctionCommands(program: Command): void {
     .option('--retries <n>', 'retries of a failed asynchronous invocation')
     .option('--config <file>', 'a JSON file with any settings of a function; options go before it')
     .option('--no-activate', 'make the revision, but give it no traffic yet')
+    .option('--no-wait', 'kinds wasm and js: give it the traffic without waiting until it has started')
     .action(lazy(() => import('./commands/deploy.ts').then((module) => module.deploy)))
 
   withConnection(program.command('list').alias('ls'))

@@ -127,8 +127,8 @@ export interface SnapshotUse {
   readonly directory: string
   /** `auto`: mapped while the page cache holds the image, prefetched from the working set while it does not. */
   readonly mode: RestoreMode | 'auto'
-  /** Records the pages that the next invocation touches, and says `recorded`. */
-  readonly record: 'userfaultfd' | 'pagemap' | 'no'
+  /** Records the pages that the next invocation touches, and says `recorded`. `auto`: in the cheapest way that its machine has (pager/record.ts). */
+  readonly record: 'auto' | 'write-protect' | 'userfaultfd' | 'pagemap' | 'no'
 }
 
 /** What the platform asks of a faaslet host. `socket` names a socket below /app that the host is to connect to. */

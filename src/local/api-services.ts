@@ -19,6 +19,7 @@ import type { ClaimedItem, DeadItem, Store } from '#store/store.ts'
 import type { Telemetry } from '#telemetry/main.ts'
 import type { SnapshotStore } from '#worker/snapshots/snapshot-store.ts'
 import type { Worker } from '#worker/worker.ts'
+import { checkFaasletCode } from './code-check.ts'
 import { snapshotReader } from './snapshot-services.ts'
 import { version } from './version.ts'
 
@@ -61,6 +62,11 @@ export function makeApi(parts: ApiParts): (request: IncomingMessage, response: S
       return counts
     },
     snapshots: snapshotReader(parts.snapshots),
+    deployments: {
+      check: checkFaasletCode,
+      prepare: (revision) => activator.prepare(revision),
+      release: (revision) => activator.dropped(revision),
+    },
     stats: async (namespace) => statsOf(parts, namespace),
     invoke(request, response, _principal, namespace, name, options) {
       const revision = resolve(namespace, name)

@@ -12,7 +12,7 @@ import { nativeFile } from './native-file.ts'
 import type { PageRuns } from './snapshot.ts'
 
 /** Which restore the addon does; the numbers are those of native/restore.h. */
-export const nativeModes = { lazy: 0, 'parallel-faults': 1, 'working-set': 2, reap: 3, direct: 4, concurrent: 5, demand: 6, 'lazy-random': 7, pipelined: 8 } as const
+export const nativeModes = { lazy: 0, 'parallel-faults': 1, 'working-set': 2, reap: 3, direct: 4, concurrent: 5, demand: 6, 'lazy-random': 7, pipelined: 8, 'write-protect': 9 } as const
 export type NativeMode = keyof typeof nativeModes
 
 /**
@@ -43,6 +43,8 @@ export interface NativeAddon {
   stopNow(): void
   share(figures: Float64Array, words: Int32Array): void
   faultSupport(): string | undefined
+  /** Why touched pages cannot be recorded by write-protection; undefined when they can. Tried once, at the first question. */
+  notingSupport(): string | undefined
   cachedBytes(fd: number, offset: number, bytes: number): number
   readWhole(fd: number, offset: number, bytes: number): number
   trim(): void
@@ -101,6 +103,8 @@ export type Found = { readonly ok: true; readonly found: string } | { readonly o
 export interface NativeSupport {
   readonly addon: Found
   readonly userfaultfd: Found
+  /** Recording by asynchronous write-protection (record.ts). */
+  readonly writeProtect: Found
   readonly pagemap: Found
   /** Reading around the page cache in the directory that was asked for. */
   readonly directIo: Found
@@ -113,9 +117,15 @@ export function nativeSupport(directory: string): NativeSupport {
   return {
     addon: native === undefined ? { ok: false, reason: missingReason() } : { ok: true, found: 'loaded' },
     userfaultfd: native === undefined ? without : native.faultsMissing !== undefined ? { ok: false, reason: native.faultsMissing } : { ok: true, found: native.userModeOnly ? 'for faults of the program itself (UFFD_USER_MODE_ONLY)' : 'for all faults' },
+    writeProtect: native === undefined ? without : writeProtect(native),
     pagemap: native === undefined ? without : pagemap(native),
     directIo: directIo(directory),
   }
+}
+
+function writeProtect(native: Native): Found {
+  const reason = native.notingSupport()
+  return reason === undefined ? { ok: true, found: 'asynchronous, for every mapping' } : { ok: false, reason }
 }
 
 function pagemap(native: Native): Found {

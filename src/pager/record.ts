@@ -1,16 +1,20 @@
 /**
  * Records which pages of a memory the code touches, between a restore and the end of an invocation (thesis 5.2.2.1).
  *
- * Two ways, which have to agree:
+ * Three ways, which have to agree on the pages; the first that the machine has is the cheapest:
  *
- *   userfaultfd   every first touch is a fault that the pager serves and notes: so the order is known as well. The pages come through
- *                 a mapping with the kernel's read-ahead, so that recording costs little more than a lazy restore.
- *   pagemap       the image is mapped lazily, its pages dropped from the page cache before; afterwards the page table says what was
- *                 touched. Faults map what is in the page cache beside the page that was wanted (fault-around), and without read-ahead
- *                 only touched pages are there. If others have the image mapped at the time, their pages count as well: more than
- *                 was touched, never less.
+ *   write-protect  the image is mapped as lazily, with the kernel's read-ahead, and registered for asynchronous write-protection
+ *                  (Linux 6.7), which is never used: but the kernel then maps no page beside the one that was wanted, so that afterwards
+ *                  the page table says what was touched. A recorded run costs one minor fault a page more than a lazy one. No order.
+ *   userfaultfd    every first touch is a fault that the pager serves and notes: the only way that knows the order. Each page costs a
+ *                  wait for another thread.
+ *   pagemap        the image is mapped lazily and without read-ahead, its pages dropped from the page cache before; afterwards the
+ *                  page table says what was touched, as nothing else was there to be mapped. Each page is a read of the disk. If others have
+ *                  the image mapped at the time, their pages count as well: more than was touched, never less.
  *
- * Where we differ from the paper: pages that are zero in the image are noted, too; the working set has them as memory, not as bytes.
+ * A page that is zero in the image is noted when it is touched, whether read or written, in each way: it is a hole of the file, which the
+ * page table has as any other page. The working set has such pages as memory, not as bytes; there we differ from the paper.
+ * By the page table (write-protect, pagemap), a page that the system took back in the meantime, for want of memory, is missing.
  */
 import { PlatformError } from '#contract/errors.ts'
 import { loadNative } from './native.ts'
@@ -18,7 +22,7 @@ import { MappedMemory } from './restore-native.ts'
 import type { PagedImage, PagedMemory, Restored } from './restore.ts'
 import { PAGE_BYTES } from './snapshot.ts'
 
-export type RecordWay = 'userfaultfd' | 'pagemap'
+export type RecordWay = 'write-protect' | 'userfaultfd' | 'pagemap'
 
 export interface Recording {
   readonly restored: Restored
@@ -32,11 +36,11 @@ export interface Touched {
   readonly ordered: boolean
 }
 
-/** The ways that this machine has, the better one first. */
+/** The ways that this machine has, the cheapest one first. */
 export function recordWays(): readonly RecordWay[] {
   const native = loadNative()
   if (native === undefined) return []
-  return native.faultsMissing === undefined ? ['userfaultfd', 'pagemap'] : ['pagemap']
+  return [...(native.notingSupport() === undefined ? ['write-protect' as const] : []), ...(native.faultsMissing === undefined ? ['userfaultfd' as const] : []), 'pagemap']
 }
 
 /** Restores the memory in such a way that what is touched from now on is known. @throws NATIVE_MISSING, and what restoring throws. */
@@ -46,10 +50,12 @@ export function record(memory: PagedMemory, image: PagedImage, way: RecordWay): 
     const restored = memory.restore(image, 'demand')
     return { restored, read: () => ({ faults: memory.faultOrder(), ordered: true }) }
   }
-  // The memory's own mapping of an earlier restore would keep its pages in the page cache.
-  memory.empty()
-  image.dropCache()
-  const restored = memory.restore(image, 'lazy-random')
+  if (way === 'pagemap') {
+    // The memory's own mapping of an earlier restore would keep its pages in the page cache.
+    memory.empty()
+    image.dropCache()
+  }
+  const restored = memory.restore(image, way === 'pagemap' ? 'lazy-random' : way)
   const pages = image.source.imageBytes / PAGE_BYTES
   return { restored, read: () => ({ faults: memory.presentPages().filter((page) => page < pages), ordered: false }) }
 }

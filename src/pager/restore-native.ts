@@ -170,6 +170,10 @@ export class MappedMemory implements PagedMemory {
     if (needsFaults.has(mode) && this.#native.faultsMissing !== undefined) {
       throw new PlatformError('NATIVE_MISSING', `Restoring a snapshot by ${mode} needs userfaultfd: ${this.#native.faultsMissing}. Use lazy, parallel-faults or copy.`)
     }
+    if (mode === 'write-protect') {
+      const missing = this.#native.notingSupport()
+      if (missing !== undefined) throw new PlatformError('NATIVE_MISSING', `Recording by ${mode} is not possible here: ${missing}. Record by userfaultfd or pagemap.`)
+    }
     if (needsWorkingSet.has(mode) && source.workingSet === undefined) throw new TypeError(`${mode} needs a working set, and none has been recorded`)
   }
 

@@ -8,18 +8,20 @@ import assert from 'node:assert/strict'
 import { truncateSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { restoreModes } from '#contract/start-figures.ts'
-import type { RestoreMode } from '#contract/start-figures.ts'
 import { loadNative } from './native.ts'
 import { CopiedMemory } from './restore-copy.ts'
 import { pagesOfRuns } from './page-runs.ts'
 import { dirtyMemory, makeSnapshot } from './restore.fake.ts'
 import type { TestSnapshot } from './restore.fake.ts'
 import { MappedMemory } from './restore-native.ts'
-import type { PagedImage } from './restore.ts'
+import type { PagedImage, Restored } from './restore.ts'
 import { PAGE_BYTES } from './snapshot.ts'
 
 const native = loadNative()
 const skip = native === undefined ? 'the addon is not built: node scripts/build-native.ts' : native.faultsMissing !== undefined ? `there is no userfaultfd: ${native.faultsMissing}` : false
+
+/** Those of the contract, and those that only the addon and recording have. */
+const modes: readonly Restored['mode'][] = [...restoreModes, 'pipelined', 'demand', 'lazy-random', ...(native?.notingSupport() === undefined ? ['write-protect' as const] : [])]
 
 const PAGES = 600
 /** Runs of three pages, a hole of 200 pages, and single pages. */
@@ -40,7 +42,7 @@ function assertHolds(memory: WebAssembly.Memory, snapshot: TestSnapshot): void {
 }
 
 describe('a restored memory', { skip }, () => {
-  for (const mode of [...restoreModes, 'pipelined'] as const) {
+  for (const mode of modes) {
     test(`holds the image and zeros behind it, and writing to it changes no file (${mode})`, () => {
       using snapshot = makeTestSnapshot()
       using image = MappedMemory.open(snapshot)
@@ -62,7 +64,7 @@ describe('a restored memory', { skip }, () => {
     using secondImage = MappedMemory.open(second)
     const memory = dirtyMemory(PAGES)
     using paged = new MappedMemory(native!, memory)
-    const order: [RestoreMode, PagedImage, TestSnapshot][] = restoreModes.flatMap((a) => restoreModes.flatMap((b) => [[a, firstImage, first], [b, secondImage, second]] as [RestoreMode, PagedImage, TestSnapshot][]))
+    const order: [Restored['mode'], PagedImage, TestSnapshot][] = modes.flatMap((a) => modes.flatMap((b) => [[a, firstImage, first], [b, secondImage, second]] as [Restored['mode'], PagedImage, TestSnapshot][]))
     for (const [index, [mode, image, snapshot]] of order.entries()) {
       if (index === 20) memory.grow(2)
       paged.restore(image, mode)
@@ -71,6 +73,23 @@ describe('a restored memory', { skip }, () => {
     }
     paged.restore(firstImage, 'direct')
     assertHolds(memory, first)
+  })
+
+  test('holds the image when its working set is so large that two threads install it', () => {
+    const pages = 4096
+    const touched = Array.from({ length: pages }, (_, page) => page).filter((page) => page % 11 < 5)
+    using snapshot = makeSnapshot({ pages, stored: () => true, set: touched })
+    using image = MappedMemory.open(snapshot)
+    const memory = dirtyMemory(pages)
+    using paged = new MappedMemory(native!, memory)
+    for (const mode of ['working-set', 'reap', 'pipelined', 'concurrent'] as const) {
+      paged.restore(image, mode)
+      const bytes = Buffer.from(memory.buffer)
+      const wrong = touched.filter((page) => Buffer.compare(bytes.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES), snapshot.expected.subarray(page * PAGE_BYTES, (page + 1) * PAGE_BYTES)) !== 0)
+      assert.deepEqual(wrong, [], mode)
+      if (mode !== 'concurrent') assert.equal(paged.faults().pagesFaulted, 0, mode)
+      assert.equal(Buffer.compare(bytes.subarray(0, snapshot.expected.length), snapshot.expected), 0, mode)
+    }
   })
 
   test('is restored on another thread just so, and is nobody else\'s meanwhile', async () => {

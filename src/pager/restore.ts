@@ -32,7 +32,7 @@ import type { SnapshotSource } from './snapshot.ts'
 
 /** What a restore cost. */
 export interface Restored {
-  readonly mode: RestoreMode | 'demand' | 'lazy-random' | 'pipelined'
+  readonly mode: RestoreMode | 'demand' | 'lazy-random' | 'pipelined' | 'write-protect'
   readonly restoreUs: number
   /** Of these, waiting for the disk, where it can be told apart. */
   readonly readUs: number

@@ -15,7 +15,7 @@ import type { TestContext } from 'node:test'
 import fc from 'fast-check'
 import { pack } from 'tar-stream'
 import { PlatformError } from '#contract/errors.ts'
-import { checkCode, packFile, passingChecked, unpackCode } from './code-archive.ts'
+import { checkCode, packFile, passingChecked, readCodeFile, unpackCode } from './code-archive.ts'
 import { withCode } from './registry.fake.ts'
 
 interface TestEntry {
@@ -59,6 +59,23 @@ describe('code archive', () => {
     assert.equal((await stat(join(directory, 'index.js'))).mode & 0o7777, 0o644)
     assert.equal((await stat(join(directory, 'bin/same'))).mode & 0o7777, 0o755)
     assert.deepEqual((await readdir(directory)).sort(), ['bin', 'empty', 'index.js', 'lib'])
+  })
+
+  test('reads one file of a tar whole, whatever else is there', async () => {
+    const tar = await tarOf([{ name: 'a', text: 'x'.repeat(3000) }, { name: './lib/main.wasm', text: 'y'.repeat(200_000) }, { name: 'z', text: 'z' }, { name: 'link', type: 'symlink', linkname: 'a' }])
+    const read = async (path: string): Promise<string | false> => {
+      let text = ''
+      const found = await readCodeFile(source(tar), path, async (content) => {
+        for await (const chunk of content) text += Buffer.from(chunk).toString()
+      })
+      return found && text
+    }
+    assert.equal(await read('./lib//main.wasm'), 'y'.repeat(200_000))
+    assert.equal(await read('a'), 'x'.repeat(3000))
+    for (const path of ['link', 'lib', 'other']) assert.equal(await read(path), false, path)
+    assert.equal(await readCodeFile(source(tar), 'a', async () => {}), true, 'one that nobody reads')
+    const refusal = new PlatformError('HANDLER_NOT_FOUND', 'it has none')
+    await assert.rejects(readCodeFile(source(tar), 'a', () => Promise.reject(refusal)), refusal)
   })
 
   test('is the same for any cut of the stream into chunks', async () => {

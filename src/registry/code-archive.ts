@@ -89,6 +89,29 @@ export async function unpackCode(
   return { files: entries.paths, bytes: entries.bytes }
 }
 
+/**
+ * One file of a tar, handed to `use` as it is read; the rest of the tar is checked too.
+ * @returns false when there is no such file; also when it is a link: then nobody has read it.
+ * @throws CODE_INVALID; what `use` and the source throw.
+ */
+export async function readCodeFile(
+  source: AsyncIterable<Uint8Array>,
+  path: string,
+  use: (content: AsyncIterable<Uint8Array>) => Promise<void>,
+): Promise<boolean> {
+  const wanted = normalPath(path)
+  let found = false
+  await readTar(source, new ArchiveEntries(archiveLimits), async (checked, content) => {
+    if (checked.kind === 'file' && checked.path === wanted) {
+      found = true
+      await use(content)
+    }
+    // The parser waits for what was not read.
+    await drain(content)
+  })
+  return found
+}
+
 /** The tar of one file: the same bytes for the same file, so that deploying it again changes nothing. */
 export async function packFile(filename: string, text: string, options: { readonly executable: boolean }): Promise<Buffer> {
   const { pack } = await import('tar-stream')
@@ -176,10 +199,7 @@ async function drain(content: Content): Promise<void> {
 }
 
 function checkEntryFile(entries: ArchiveEntries, entry: string): void {
-  const path = entry
-    .split('/')
-    .filter((part) => part !== '' && part !== '.')
-    .join('/')
+  const path = normalPath(entry)
   const kind = entry.startsWith('/') ? undefined : entries.kindOf(path)
   if (kind === 'file' || kind === 'symlink') return
   const what = kind === 'directory' ? 'is a directory' : 'is not there'
@@ -188,6 +208,13 @@ function checkEntryFile(entries: ArchiveEntries, entry: string): void {
     `The entry ${JSON.stringify(entry)} ${what} among the ${entries.paths} files of the code; give the path of a file, relative to the root of the tar.`,
     { details: { entry } },
   )
+}
+
+function normalPath(entry: string): string {
+  return entry
+    .split('/')
+    .filter((part) => part !== '' && part !== '.')
+    .join('/')
 }
 
 function diskFull(directory: string, cause: unknown): PlatformError {

@@ -15,6 +15,14 @@ export function deployJs(platform: TestPlatform, name: string, text: string, con
   return platform.deployText(name, 'index.js', text, { kind: 'js', ...config })
 }
 
+export function tryDeployJs(platform: TestPlatform, name: string, text: string, config: DeployConfig = {}): ReturnType<TestPlatform['send']> {
+  return platform.send(`/v1/functions/${name}`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ source: { filename: 'index.js', text }, kind: 'js', ...config }),
+  })
+}
+
 /** @param files Besides main.wasm. */
 export async function deployWasm(platform: TestPlatform, name: string, module: Uint8Array, config: DeployConfig = {}, files: Readonly<Record<string, string>> = {}): Promise<void> {
   const answer = await tryDeployWasm(platform, name, module, config, files)

@@ -19,7 +19,7 @@ import type { RunningPlatform } from '../../bench/kit/server.ts'
 import { open, send } from './http.ts'
 import type { Answer, OpenAnswer, SendOptions } from './http.ts'
 
-export type DeployConfig = Partial<FunctionConfigInput> & { readonly activate?: boolean }
+export type DeployConfig = Partial<FunctionConfigInput> & { readonly activate?: boolean; readonly prepare?: boolean }
 export type EndedInvocation = InvocationRecord & { readonly state: 'ended'; readonly logs: readonly LogLine[] }
 
 export interface TestPlatformSettings {

@@ -57,9 +57,10 @@ export function syncCallers(world: World): readonly Caller[] {
         const bytes = Buffer.alloc(whole(random, 1_500_000), word(random))
         const name = oneOf(random, ['streams', 'streams-python'])
         const body = random() < 0.5 ? bytes : Readable.from(pieces(bytes, random))
-        await world.ask(life, { function: name, isRight: (answer) => answer.body.equals(bytes) }, () =>
+        const answer = await world.ask(life, { function: name, isRight: (right) => right.body.equals(bytes) }, () =>
           life.platform.fn(name, { method: 'POST', body, headers: { 'content-type': 'application/octet-stream' } }),
         )
+        if (!answer.body.equals(bytes)) world.books.problem(`its body, ${Buffer.isBuffer(body) ? 'whole' : 'in pieces'}: ${difference(bytes, answer.body)}`)
       },
     },
     { name: 'slow reader', count: 1, thinkMs: 500, act: (life, random) => readSlowly(world, life, random) },
@@ -140,6 +141,14 @@ async function* pieces(bytes: Buffer, random: Random): AsyncGenerator<Buffer> {
     at += size
     if (random() < 0.2) await pause(whole(random, 10))
   }
+}
+
+/** Where two bodies begin to differ, and what is there. */
+function difference(sent: Buffer, got: Buffer): string {
+  let at = 0
+  while (at < sent.length && at < got.length && sent[at] === got[at]) at++
+  const around = (bytes: Buffer): string => JSON.stringify(bytes.subarray(Math.max(0, at - 20), at + 20).toString('latin1'))
+  return `${sent.length} bytes sent, ${got.length} back, the same up to ${at}: ${around(sent)} and ${around(got)}`
 }
 
 function sevens(bytes: number): string {

@@ -4,7 +4,7 @@
  *
  * What the jobs work on is made at the top level: before the first request at home, and once for ever in a snapshot.
  */
-const rows = Array.from({ length: 1000 }, (_, index) => ({ id: index, name: `product ${index}`, price: (index * 37) % 1000, tags: ['a', 'b', `tag${index % 7}`], inStock: index % 3 > 0 }))
+const rows = Array.from({ length: 1200 }, (_, index) => ({ id: index, name: `product ${index}`, price: (index * 37) % 1000, tags: ['a', 'b', `tag${index % 7}`], inStock: index % 3 > 0 }))
 const json = JSON.stringify(rows)
 const numbers = Array.from({ length: 20_000 }, (_, index) => Math.imul(index + 1, 2_654_435_761) >>> 0)
 const text = Array.from({ length: 1000 }, (_, index) => `${index} GET /shop/item-${index % 100}?user=u${index}@mail.example HTTP/1.1 ${200 + (index % 5) * 100} ${index * 13}\n`).join('')

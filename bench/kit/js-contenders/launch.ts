@@ -96,19 +96,25 @@ export interface ThreadHost extends AsyncDisposable {
 
 export async function startThreadHost(): Promise<ThreadHost> {
   const child = fork(join(here, 'threads.mjs'), { serialization: 'advanced', execArgv: [] })
-  await once(child, 'message')
-  const command = async <Answer>(message: object): Promise<Answer> => {
+  const answered = <Answer>(): Promise<Answer> =>
+    new Promise((resolve, reject) => {
+      const gone = (): void => reject(new Error('the process with the threads has ended'))
+      child.once('exit', gone)
+      child.once('message', (answer) => {
+        child.off('exit', gone)
+        resolve(answer as Answer)
+      })
+    })
+  await answered()
+  const command = <Answer>(message: object): Promise<Answer> => {
     child.send(message)
-    const exited = once(child, 'exit').then(() => Promise.reject(new Error('the process with the threads has ended')))
-    exited.catch(() => {})
-    const [answer] = (await Promise.race([once(child, 'message'), exited])) as [Answer]
-    return answer
+    return answered<Answer>()
   }
   return {
     pid: child.pid!,
     start: async () => (await command<{ ms: number }>({ start: true })).ms,
     ask: async (calls) => (await command<{ us: number[] }>({ ask: calls })).us,
-    endAll: () => command({ end: true }),
+    endAll: () => command<void>({ end: true }),
     [Symbol.asyncDispose]: () => stop(child),
   }
 }

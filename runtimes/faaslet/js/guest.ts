@@ -56,6 +56,11 @@ const STACK_BYTES_MAX = 512 * 1024
 export const HOST_STACK_KB = 3900
 /** Stack, static data and the engine's own tables, beside what the limit counts. */
 const ENGINE_BYTES = 2 * 1024 * 1024
+/**
+ * Free memory that a snapshot has, for most faaslets to live on without growing: a memory that has grown cannot be restored again, and a new one
+ * for each invocation has V8 collect garbage every few dozen of them. Its pages are zero and take no room on the disk.
+ */
+const ROOM_BYTES = 1024 * 1024
 /** Garbage that a faaslet may pile up before cycles are looked for, which touches every page: most faaslets end earlier. */
 const GARBAGE_BYTES_MAX = 16 * 1024 * 1024
 
@@ -181,6 +186,8 @@ export class JavaScriptGuest implements Guest {
     life.settleJobs()
     exports.qjs_run_gc()
     exports.qjs_set_gc_threshold(engine.usedBytes + Math.min(GARBAGE_BYTES_MAX, this.memoryLimit >> 2))
+    const room = exports.wasm_malloc(Math.min(ROOM_BYTES, this.memoryLimit >> 2))
+    if (room !== 0) exports.wasm_free(room)
   }
 
   /** The namespace of the user's module. */

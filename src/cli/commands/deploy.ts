@@ -21,14 +21,15 @@ export async function deploy(context: Context, path: string): Promise<void> {
   const progress = await context.progress()
   try {
     const { deployFunction } = await import('../deploy-function.ts')
-    const deployed = await deployFunction(client, { name, source, build, config, activate: options['activate'] !== false, step: progress.step })
+    const deployed = await deployFunction(client, { name, source, build, config, activate: options['activate'] !== false, wait: options['wait'] !== false, step: progress.step })
     const { sources: _sources, ...shown } = deployed
     progress.done(`${name} revision ${deployed.revision}${deployed.created ? '' : ' (unchanged)'}`)
     for (const warning of deployed.warnings) context.warn(warning)
     context.note(context.style('dim', `${deployed.kind}, ${deployed.entry}, ${bytes(deployed.codeBytes)} ${deployed.uploaded ? 'uploaded' : 'already there'}, built in ${deployed.buildMs} ms`))
     context.result(shown, () => deployed.url)
   } catch (thrown) {
-    progress.done('not deployed')
+    const revision = thrown instanceof PlatformError ? thrown.details?.['revision'] : undefined
+    progress.done(revision === undefined ? 'not deployed' : `${name} revision ${String(revision)} is deployed and does not start`)
     throw thrown
   }
 }

@@ -5,7 +5,9 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { LogLevel } from '#contract/frames.ts'
+import type { Revision } from '#contract/function-config.ts'
 import type { InvocationRecord, LogLine } from '#contract/invocation-record.ts'
+import { checkFaasletCode } from '#local/code-check.ts'
 import { FunctionRegistry } from '#registry/functions.ts'
 import { NamespaceRegistry } from '#registry/namespaces.ts'
 import { testGround } from '#registry/registry.fake.ts'
@@ -35,6 +37,10 @@ export interface ApiGround {
   readonly results: (InvocationResult & { readonly namespace: string; readonly id: string })[]
   readonly queries: RecordListQuery[]
   readonly snapshots: (SnapshotDetails & { readonly namespace: string })[]
+  /** What deployments asked for: `prepare NAME@REVISION`, `release NAME@REVISION`. */
+  readonly prepared: string[]
+  /** How the next instances start; throws when they do not. Default: at once. */
+  readonly starts: { by: (revision: Revision) => Promise<void> }
   /** Wakes followers of logs. */
   readonly print: (line: LogLine) => void
   readonly followers: () => number
@@ -58,6 +64,8 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   const results: (InvocationResult & { readonly namespace: string; readonly id: string })[] = []
   const queries: RecordListQuery[] = []
   const snapshots: (SnapshotDetails & { readonly namespace: string })[] = []
+  const prepared: string[] = []
+  const starts: ApiGround['starts'] = { by: async () => {} }
   const internalErrors: unknown[] = []
   const followers = new Set<(line: LogLine) => void>()
 
@@ -105,6 +113,14 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
         snapshots.splice(snapshots.findIndex((one) => one.namespace === namespace && one.function === name && one.revision === revision), 1)
       },
     },
+    deployments: {
+      check: checkFaasletCode,
+      async prepare(revision) {
+        prepared.push(`prepare ${revision.function}@${revision.number}`)
+        await starts.by(revision)
+      },
+      release: (revision) => void prepared.push(`release ${revision.function}@${revision.number}`),
+    },
     stats: async (namespace) => ({ of: namespace ?? 'all' }),
     invoke(request, response, principal, namespace, name, { async }) {
       request.resume()
@@ -122,7 +138,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   })
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
   return {
-    url, api, services, adminKey, records, lines, queued, dead, results, queries, snapshots, internalErrors,
+    url, api, services, adminKey, records, lines, queued, dead, results, queries, snapshots, prepared, starts, internalErrors,
     followers: () => followers.size,
     print(line) {
       for (const wake of [...followers]) {

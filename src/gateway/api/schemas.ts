@@ -90,6 +90,7 @@ export const deployInput = functionConfig
       .optional()
       .describe('A function of one file, given here. Its name decides the kind when there is none.'),
     activate: z.boolean().default(true).describe('false: the new revision gets no traffic yet.'),
+    prepare: z.boolean().default(false).describe('true: answers when an instance of the revision is ready, and gives it the traffic only then. One that does not start is kept without traffic, unless it is the first.'),
   })
   .refine((input) => (input.code === undefined) !== (input.source === undefined), { message: 'give either code (the digest of an uploaded tar) or source (one file)' })
   .refine((input) => input.code === undefined || input.entry !== undefined, { message: 'is required with code', path: ['entry'] })

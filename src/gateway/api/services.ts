@@ -4,6 +4,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { PlatformErrorBody } from '#contract/errors.ts'
+import type { FunctionConfig, Revision } from '#contract/function-config.ts'
 import type { InvocationRecord, LogLine, StartKind } from '#contract/invocation-record.ts'
 import type { CodeStore } from '#registry/code-store.ts'
 import type { FunctionRegistry } from '#registry/functions.ts'
@@ -138,6 +139,16 @@ export interface SnapshotReader {
   drop(namespace: string, name: string, revision: number): void
 }
 
+/** What a deployment asks of the parts that run code. */
+export interface Deployments {
+  /** Judges the entry file of a function of a faaslet kind without running it. @throws CODE_INVALID, HANDLER_NOT_FOUND; what `entry` throws. */
+  check(config: FunctionConfig, entry: AsyncIterable<Uint8Array>): Promise<void>
+  /** An instance of a revision, with traffic or without, ahead of its first invocation. @throws why it could not be started. */
+  prepare(revision: Revision): Promise<void>
+  /** One that was prepared gets no traffic: its instance ends. */
+  release(revision: Revision): void
+}
+
 export interface ApiServices {
   readonly authenticator: Pick<Authenticator, 'authenticate'>
   readonly functions: FunctionRegistry & { readonly code: CodeStore }
@@ -148,6 +159,7 @@ export interface ApiServices {
   readonly queue: AsyncQueue
   readonly instances: (namespace: string, name: string) => InstanceCounts
   readonly snapshots: SnapshotReader
+  readonly deployments: Deployments
   /** Any JSON: figures of the platform, or of one namespace for who may see only that. */
   readonly stats: (namespace: string | undefined) => Promise<Readonly<Record<string, unknown>>>
   /** Runs a function with the request's body as payload, and answers. The key was checked, the function was not looked up. */

@@ -132,7 +132,7 @@ export class SnapshotKeeper {
     }
     place.lease?.[Symbol.dispose]()
     place.lease = lease
-    return { directory: `${attachment.id}/${DIRECTORY}`, mode: revision.config.restore, record: 'userfaultfd' }
+    return { directory: `${attachment.id}/${DIRECTORY}`, mode: revision.config.restore, record: 'auto' }
   }
 
   /** To every host that serves the revision. */

@@ -1,11 +1,12 @@
 /** Functions: deploy, list, inspect, delete, revisions, rollback, traffic. */
 import * as z from 'zod'
 import { PlatformError } from '#contract/errors.ts'
-import { functionConfig } from '#contract/function-config.ts'
+import { functionConfig, isFaaslet } from '#contract/function-config.ts'
 import type { FunctionEntity, FunctionKind } from '#contract/function-config.ts'
 import { packFile } from '#registry/code-archive.ts'
 import { stripTypes } from '#registry/strip-types.ts'
 import { functionMissing } from '#registry/functions.ts'
+import { checkUploadedEntry, prepareAhead, prepareForTraffic } from '../deployment.ts'
 import { checkInput } from '../input.ts'
 import { nothing, route } from '../route.ts'
 import type { Call, Route } from '../route.ts'
@@ -129,7 +130,7 @@ export const functionRoutes: readonly Route[] = [
 async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
   const { namespace, services } = call
   const name = call.params['name']!
-  const { code, source: sent, activate, ...given } = call.body
+  const { code, source: sent, activate, prepare, ...given } = call.body
   const source = sent === undefined ? undefined : await stripTypes(sent)
   const entry = source !== undefined && (given.entry ?? sent!.filename) === sent!.filename ? source.filename : given.entry!
   const config = checkInput(functionConfig, { ...given, kind: given.kind ?? kindOf(entry), entry }, 'body')
@@ -150,11 +151,18 @@ async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
     }
   }
   let stored = code
-  if (source !== undefined) {
+  if (source === undefined) {
+    if (isFaaslet(config.kind)) await checkUploadedEntry(services, namespace, name, config, code!)
+  } else {
+    if (isFaaslet(config.kind)) await services.deployments.check(config, oneChunk(Buffer.from(source.text)))
     const tar = await packFile(source.filename, source.text, { executable: config.kind === 'command' || config.kind === 'http' })
     stored = (await services.functions.code.upload(namespace, oneChunk(tar), { bytesMax: quotas.codeBytes })).digest
   }
-  const { revision, created } = await services.functions.deploy({ namespace, name, config, code: stored!, activate })
+  // A first revision has the traffic from the beginning: nobody else has it.
+  const activateLater = prepare && activate && services.functions.get(namespace, name) !== undefined
+  const { revision, created } = await services.functions.deploy({ namespace, name, config, code: stored!, activate: activate && !activateLater })
+  if (prepare) await prepareForTraffic(services, revision, { activate: activateLater })
+  else if (created && isFaaslet(config.kind)) prepareAhead(services, revision)
   return { status: created ? 201 : 200, value: { ...view(call), deployed: revision.number, created } }
 }
 
