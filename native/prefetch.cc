@@ -1,8 +1,14 @@
 // See prefetch.h.
 #include "prefetch.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <condition_variable>
+#include <cstdio>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -105,48 +111,93 @@ int64_t ChunkReader::readNs() const {
   return state_->readNs;
 }
 
-Status InstallPages(char* base, const WorkingSet& set, const char* pages) {
-  const std::vector<Run>& runs = set.runs;
-  // A share is some runs, and where their pages are.
-  struct Share {
-    size_t begin, end;
-    const char* from;
-  };
+namespace {
+
+// Some runs, and where their pages are.
+struct Share {
+  size_t begin, end;
+  const char* from;
+};
+
+// What two threads install together. The helper owns a part of it: it may come so late that all is done, and the memory is somebody else's.
+// Whoever has taken a share may use `base`, the runs and the pages; nobody else may.
+struct Together {
+  char* base;
+  const Run* runs;
   std::vector<Share> shares;
-  for (size_t run = 0; run < runs.size();) {
-    Share share{run, run, pages};
-    for (size_t count = 0; run < runs.size() && count < kSharePages; run++) count += runs[run].count, pages += size_t{runs[run].count} * kPage;
-    share.end = run;
-    shares.push_back(share);
-  }
   std::atomic<size_t> next{0};
-  std::atomic<bool> failed{false};
-  auto install = [&](Status* status) {
+  std::atomic<size_t> done{0};
+
+  std::mutex mutex;
+  Status failed;
+
+  void Work() {
     uint32_t raced = 0;
-    for (size_t at = next++; at < shares.size() && !failed; at = next++) {
+    for (size_t at = next++; at < shares.size(); at = next++) {
       auto [run, end, from] = shares[at];
-      for (; run < end; run++) {
+      Status status;
+      for (; run < end && status.ok(); run++) {
         const size_t bytes = size_t{runs[run].count} * kPage;
-        *status = Install(base + size_t{runs[run].first} * kPage, from, bytes, true, &raced);
-        if (!status->ok()) {
-          failed = true;
-          return;
-        }
+        status = Install(base + size_t{runs[run].first} * kPage, from, bytes, true, &raced);
         from += bytes;
       }
+      if (!status.ok()) {
+        std::lock_guard lock(mutex);
+        failed = status;
+      }
+      done++;
+      done.notify_one();
     }
-  };
-  Status mine, others;
-  std::thread helper;
-  if (set.pages >= kTwoThreadsPagesMin && std::thread::hardware_concurrency() > 1) {
-    helper = std::thread([&] {
-      BlockSignals();
-      install(&others);
-    });
   }
-  install(&mine);
-  if (helper.joinable()) helper.join();
-  return mine.ok() ? others : mine;
+};
+
+void* Help(void* owned) {
+  std::unique_ptr<std::shared_ptr<Together>> together(static_cast<std::shared_ptr<Together>*>(owned));
+  BlockSignals();
+  (*together)->Work();
+  return nullptr;
+}
+
+// Now. The system counts what runs or would, this thread included; a helper that has to wait for a core makes it slower than none.
+bool IsCoreFree() {
+  const int fd = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  char text[128];
+  const ssize_t got = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (got <= 0) return false;
+  text[got] = 0;
+  unsigned running = 0;
+  return sscanf(text, "%*s %*s %*s %u/", &running) == 1 && running < std::thread::hardware_concurrency();
+}
+
+}  // namespace
+
+Status InstallPages(char* base, const WorkingSet& set, const char* pages) {
+  auto together = std::make_shared<Together>();
+  together->base = base;
+  together->runs = set.runs.data();
+  for (size_t run = 0; run < set.runs.size();) {
+    Share share{run, run, pages};
+    for (size_t count = 0; run < set.runs.size() && count < kSharePages; run++) {
+      count += set.runs[run].count;
+      pages += size_t{set.runs[run].count} * kPage;
+    }
+    share.end = run;
+    together->shares.push_back(share);
+  }
+  if (set.pages >= kTwoThreadsPagesMin && IsCoreFree()) {
+    // Not a std::thread: where the process may have no more threads, one is enough.
+    auto* owned = new std::shared_ptr<Together>(together);
+    pthread_t helper;
+    if (pthread_create(&helper, nullptr, Help, owned) == 0) pthread_detach(helper);
+    else delete owned;
+  }
+  together->Work();
+  // What the helper has taken.
+  for (size_t done = together->done; done < together->shares.size(); done = together->done) together->done.wait(done);
+  std::lock_guard lock(together->mutex);
+  return together->failed;
 }
 
 }  // namespace skep

@@ -39,7 +39,7 @@ class ChunkReader {
 };
 
 // Installs pages that are all there, in the order of the runs, where nobody waits for one yet. A second thread helps where there is enough
-// to do: a page is about 1 us of the kernel's work (memory, a copy, an entry of the page table), on two cores half of that.
+// to do, and a core for it: a page is about 1 us of the kernel's work (memory, a copy, an entry of the page table), on two cores half of that.
 Status InstallPages(char* base, const WorkingSet& set, const char* pages);
 
 // Installs the whole working set, in the order of its file, into the watched memory at `base`. With `quiet`, nobody waits for a page yet.

@@ -2,9 +2,9 @@
  * Question: what does an instance cost that is made for one invocation and thrown away?
  *
  * Two views. Inside a process, the platform's own pager and faaslet code: a memory of 32 MB, all of it in the image, restored
- * from the page cache, instantiated, called once. Over HTTP, as a person sees it: functions in C and JavaScript that have
- * no instance: every invocation gets a faaslet of its own (`no_faaslet`), and, harder, functions that were scaled to zero, whose
- * namespace has a host and nothing of them is attached (`http_*`).
+ * from the page cache, instantiated, called once. Over HTTP, as a person sees it: functions in C and JavaScript of which no
+ * instance is alive when the request comes, as is their rule: each gets a faaslet of its own (`http_*`). And, harder, functions that the
+ * platform has scaled to zero: it has no place for them any more, only a parked one, and was idle for 30 ms before (`from_zero`).
  *
  * Baseline: the same memory restored by copying it; a warm call of the same function with `reuse`.
  * Not measured: a cold page cache (reap), the host's own start (it is a stem cell; idle shows its memory).
@@ -37,15 +37,15 @@ export default async function restore(context: BenchContext): Promise<BenchResul
   for (const name of ['c', 'js'] as const) {
     context.step(`${name} over HTTP`)
     const none = await each(platform, name, context.quick ? 20 : 1000, async () => {})
-    figures[`http_${name}_no_faaslet_p50_ms`] = round(median(none))
-    figures[`http_${name}_no_faaslet_p99_ms`] = round(percentile(none, 99))
+    figures[`http_${name}_p50_ms`] = round(median(none))
+    figures[`http_${name}_p99_ms`] = round(percentile(none, 99))
     const zero = await each(platform, name, context.quick ? 5 : 200, async (turn) => {
       // Traffic to the other of two revisions: the instances of this one end (scale to zero).
       await platform.json(`/v1/functions/${name}/rollback`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ revision: (turn % 2) + 1 }) })
       await new Promise((resolve) => setTimeout(resolve, 30))
     })
-    figures[`http_${name}_p50_ms`] = round(median(zero))
-    figures[`http_${name}_p99_ms`] = round(percentile(zero, 99))
+    figures[`http_${name}_from_zero_p50_ms`] = round(median(zero))
+    figures[`http_${name}_from_zero_p99_ms`] = round(percentile(zero, 99))
     const warm = await each(platform, `${name}-reused`, context.quick ? 20 : 1000, async () => {})
     baselines[`${name}_warm_p50_ms`] = round(median(warm))
   }
