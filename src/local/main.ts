@@ -28,6 +28,7 @@ import { Authenticator } from '#gateway/authentication.ts'
 import { Front } from '#gateway/front.ts'
 import { Invoker } from '#gateway/invoker.ts'
 import { QuotaAdmission } from '#gateway/quota-admission.ts'
+import { MemoryQuotaHost } from '#gateway/quota-memory.ts'
 import { Quotas } from '#gateway/quota.ts'
 import { FunctionRegistry } from '#registry/functions.ts'
 import { ensureLocalKey } from '#registry/local-key.ts'
@@ -166,8 +167,9 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const ids = new InvocationIds({ randomBytes, nowMs })
   const host = new LocalHost({ worker, usage: telemetry.usage, evictIdle: (bytes) => activator.evictIdle(bytes) })
   const calls = new FunctionCalls({ resolve, begin: (...begin) => invoker.begin(...begin), accept: (accept) => asyncQueue.accept(accept) })
+  const quotaHost = new MemoryQuotaHost({ host, limitMbOf: (namespace) => namespaces.required(namespace).quotas.memoryMb, pools: () => activator.pools() })
   const activator: Activator = new Activator({
-    host,
+    host: quotaHost,
     clock,
     random: Math.random,
     config: poolDefaults,

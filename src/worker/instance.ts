@@ -43,6 +43,8 @@ export interface StartTimes {
   readonly initUs: number
 }
 
+/** How long after its channel an instance's exit may become known, on a busy machine; only then is it killed for having closed it. */
+const EXIT_KNOWN_MS = 2_000
 /** How long a stopping instance may take to finish what it runs: its function's own time limit, and then it is killed. */
 const STOP_GRACE_MS = 5_000
 
@@ -153,7 +155,7 @@ export class Instance implements QueueProxyOwner {
     // or a runtime that closed its channel and lives on, has to be ended.
     if (error !== undefined) return this.kill(error.message)
     this.#takeNoMore('its channel was closed')
-    const timer = this.#clock.after(this.#resetGraceMs ?? 250, () => this.kill('the runtime closed its channel'))
+    const timer = this.#clock.after(this.#resetGraceMs ?? EXIT_KNOWN_MS, () => this.kill('the runtime closed its channel'))
     void this.sandbox.exited.then(() => timer.cancel())
   }
 
