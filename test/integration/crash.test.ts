@@ -12,28 +12,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { computes, hello, waits } from '../kit/functions.ts'
+import { sandboxProcesses } from '../kit/host.ts'
 import { assertError } from '../kit/http.ts'
 import { isAlive, startTestPlatform, until } from '../kit/platform.ts'
 import type { TestPlatform } from '../kit/platform.ts'
-
-/** Processes in a sandbox of this data directory: bwrap and what descends from it. */
-function sandboxProcesses(data: string): readonly number[] {
-  const parents = new Map<number, number>()
-  const roots: number[] = []
-  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number)) {
-    try {
-      if (!isAlive(pid)) continue
-      parents.set(pid, Number(/\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'latin1'))![1]))
-      if (readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(join(data, 'sandboxes'))) roots.push(pid)
-    } catch {
-      // Gone meanwhile.
-    }
-  }
-  return [...parents.keys()].filter((pid) => {
-    for (let at: number | undefined = pid; at !== undefined && at > 1; at = parents.get(at)) if (roots.includes(at)) return true
-    return false
-  })
-}
 
 /** The cgroup directories that the platform of this process has written down. */
 function cgroups(data: string, pid: number): readonly string[] {

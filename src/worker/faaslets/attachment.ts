@@ -40,6 +40,7 @@ export class Attachment implements Sandbox {
   nextStream = 2
   readonly #clock: Clock
   #exit: SandboxExit | undefined
+  readonly #usage = { cpuMs: 0, hostCpuMs: 0, memoryPeakBytes: 0 }
   #lastUsage: SandboxUsage | undefined
 
   private constructor(options: { readonly id: string; readonly host: HostProcess; readonly channel: Socket; readonly codeDirectory: string; readonly clock: Clock }) {
@@ -83,7 +84,12 @@ export class Attachment implements Sandbox {
     if (this.#lastUsage !== undefined) return this.#lastUsage
     const { cpuMs, memoryBytes, memoryPeakBytes } = this.host.sandbox.usage()
     const share = Math.max(1, this.host.attachments)
-    return { cpuMs: cpuMs / share, memoryBytes: memoryBytes / share, memoryPeakBytes: memoryPeakBytes / share }
+    // Shares change with the number of attachments; what was counted once stays counted.
+    const used = this.#usage
+    used.cpuMs += Math.max(0, cpuMs - used.hostCpuMs) / share
+    used.hostCpuMs = Math.max(cpuMs, used.hostCpuMs)
+    used.memoryPeakBytes = Math.max(memoryPeakBytes / share, used.memoryPeakBytes)
+    return { cpuMs: used.cpuMs, memoryBytes: memoryBytes / share, memoryPeakBytes: used.memoryPeakBytes }
   }
 
   destroy(reason: string): Promise<SandboxExit> {

@@ -136,12 +136,15 @@ class FaasletSandbox implements Sandbox {
     this.exited = instance.sandbox.exited.then((exit) => (this.#exit ??= exit))
   }
 
+  #peakBytes = 0
+
   limit(): void {}
 
   /** Of the invocation, where it has ended; of its share of the host, while it runs. */
   usage(): SandboxUsage {
     const { cpuMs, memoryBytes } = this.#instance.usage()
-    return { cpuMs, memoryBytes, memoryPeakBytes: this.#invocation.memoryPeakKb > 0 ? this.#invocation.memoryPeakKb * 1024 : memoryBytes }
+    this.#peakBytes = Math.max(this.#peakBytes, this.#invocation.memoryPeakKb > 0 ? this.#invocation.memoryPeakKb * 1024 : memoryBytes)
+    return { cpuMs, memoryBytes, memoryPeakBytes: this.#peakBytes }
   }
 
   async destroy(reason: string): Promise<SandboxExit> {
