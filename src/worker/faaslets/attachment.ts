@@ -22,6 +22,8 @@ import type { Sandbox, SandboxExit, SandboxUsage } from '../sandbox/sandbox.ts'
 import type { HostProcess } from './host-process.ts'
 import { acceptOne } from './one-connection.ts'
 
+/** How long after its connections a host's death may become known: until then, one that closed by itself is not said to have ended well. */
+const DEATH_KNOWN_MS = 250
 /** A host that is not stuck closes within a turn of its event loop, when it does not compute. */
 const CLOSE_GRACE_MS = 1_000
 /** Connecting takes the host some 0.3 ms, unless it computes. */
@@ -40,6 +42,7 @@ export class Attachment implements Sandbox {
   nextStream = 2
   readonly #clock: Clock
   #exit: SandboxExit | undefined
+  readonly #asked = Promise.withResolvers<void>()
   readonly #usage = { cpuMs: 0, hostCpuMs: 0, memoryPeakBytes: 0 }
   #lastUsage: SandboxUsage | undefined
 
@@ -95,6 +98,7 @@ export class Attachment implements Sandbox {
   destroy(reason: string): Promise<SandboxExit> {
     if (this.#exit === undefined) {
       this.#exit = { cause: 'destroyed', reason }
+      this.#asked.resolve()
       this.channel.end()
       // It closes when everything has been read, and nobody may be reading.
       this.channel.resume()
@@ -113,6 +117,12 @@ export class Attachment implements Sandbox {
     })
     // The host may have closed it because it is dying: why is known a moment later.
     await closed
+    if (this.#exit === undefined && this.host.isAlive) {
+      const late = Promise.withResolvers<void>()
+      const timer = this.#clock.after(DEATH_KNOWN_MS, late.resolve)
+      await Promise.race([died, this.#asked.promise, late.promise])
+      timer.cancel()
+    }
     if (!this.host.isAlive) await died
     this.#lastUsage = this.usage()
     this.host.attachments--
