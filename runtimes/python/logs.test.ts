@@ -52,7 +52,7 @@ describe('log lines', needsPython, () => {
   test('are dropped and counted, and stop nothing, when the platform does not take them', async () => {
     await using peer = await startFunction('behaves.py')
     peer.pause()
-    const count = 30_000
+    const count = 60_000
     const stream = peer.open({ head: { k: 'event' }, body: JSON.stringify({ what: 'print-all', count }) })
     // Past the channel, which nobody reads: the function has printed everything all the same.
     await new Promise<void>((resolve) => peer.child.stderr!.on('data', () => resolve()))
