@@ -23,19 +23,19 @@ const makers: Readonly<Record<string, Maker>> = {
         ? { columns: ['id', 'title', 'author', 'views', 'rating'], longerThan: 12_000, sort: 'views', rows: 150 }
         : { columns: ['id', 'title', 'author', 'published', 'tags'], longerThan: 11_000, sort: 'rating', rows: 150 },
     ),
-  aes: (which) => (which === 'record' ? `0 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff\n${prose(11, 15_600)}` : `0 000102030405060708090a0b0c0d0e0f\n${prose(12, 15_600)}`),
+  aes: (which) => (which === 'record' ? `0 f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff\n${prose(11, 4096)}` : `0 000102030405060708090a0b0c0d0e0f\n${prose(12, 4096)}`),
   'image-rotate': async (which) =>
     which === 'record'
       ? Buffer.concat([Buffer.from('rotate 90 camera 12\n'), await draw(1600, 1200, 801, 88, 0)])
       : Buffer.concat([Buffer.from('rotate 270 camera 12\n'), await draw(1600, 1200, 977, 80, 0)]),
-  'json-serdes': (which) => JSON.stringify({ orders: which === 'record' ? orders(21, 1500) : orders(22, 1450) }),
-  'lr-serving': (which) => reviews(which === 'record' ? 31 : 32, 100, 120).map(({ text }) => text).join('\n'),
+  'json-serdes': (which) => JSON.stringify({ orders: which === 'record' ? orders(21, 2000) : orders(22, 1950) }),
+  'lr-serving': (which) => reviews(which === 'record' ? 31 : 32, 40, Number(process.env.LEN ?? 50), process.env.FLAT ? (random) => 40 + random.below(500) : (random) => Math.floor(40 * 13.5 ** random.fraction())).map(({ text }) => text).join('\n'),
   'cnn-serving': async (which) => Buffer.concat([Buffer.from('classify model 1\n'), await draw(320, 240, which === 'record' ? 501 : 677, 85, 0)]),
   'rnn-serving': (which) => (which === 'record' ? 'names 4 17 abcde\n' : 'names 11 23 mprst\n'),
   'lr-training': (which) =>
     [
       which === 'record' ? 'train epochs 10 rate 6000 fold 3' : 'train epochs 10 rate 4000 fold 7',
-      ...reviews(which === 'record' ? 41 : 42, 20, 80).map(({ label, text }) => `${label > 0 ? '+' : '-'} ${text}`),
+      ...reviews(which === 'record' ? 41 : 42, 20, 80, (random) => drawRank(random, 500)).map(({ label, text }) => `${label > 0 ? '+' : '-'} ${text}`),
     ].join('\n'),
   // Another aspect ratio, as in the thesis, and some more frames.
   'video-gray': (which) => (which === 'record' ? clip(5, 640, 360, 600, 24) : clip(40, 560, 416, 700, 27)),
@@ -55,12 +55,13 @@ function prose(seed: number, letters: number): string {
   return text.slice(0, letters)
 }
 
-/** Half of them praise. Nearly all of their words are among 500. */
-function reviews(seed: number, count: number, length: number): { readonly label: -1 | 1; readonly text: string }[] {
+/** Half of them praise. Nearly all of their words are among 500; one in 800 is any that there is. */
+function reviews(seed: number, count: number, length: number, draw: (random: Random) => number): { readonly label: -1 | 1; readonly text: string }[] {
   const random = new Random(seed)
+  const drawOrRare = (): number => (random.below(800) === 0 ? random.below(40_000) : draw(random))
   return Array.from({ length: count }, (_, index) => {
     const label = index % 2 === 0 ? 1 : -1
-    return { label, text: writeReview(random, label, length, 500, 40_000) }
+    return { label, text: writeReview(random, label, length, drawOrRare) }
   })
 }
 

@@ -75,6 +75,10 @@ export const USAGE_BYTES = 8
 export const PAYLOAD_BYTES_MAX = 1024 * 1024
 /** What travels with an invocation at most (design: control and data are split). Larger bodies are streamed. */
 export const INLINE_BYTES_MAX = 64 * 1024
+/** Where memory is passed (transfer/README.md): a socket of packets, in the runtime. 3 is the channel, 4 the sandbox's own. */
+export const MEMORY_FD = 5
+/** Numbers whose frame has not come yet, at most: a sender that is further ahead breaks the protocol. */
+export const PASSED_AHEAD_MAX = 64
 /** Four chunks of 64 KB: enough to keep a local socket busy while a credit frame travels back. */
 export const CREDIT_BYTES = 256 * 1024
 
@@ -91,6 +95,8 @@ export interface HelloFrame {
   readonly pid: number
   /** A faaslet host that stops code at its deadline by itself, so that one which does not answer may be computing for somebody. */
   readonly stops?: boolean
+  /** It takes and gives bodies as passed memory, over descriptor {@link MEMORY_FD}. */
+  readonly memory?: boolean
 }
 
 export interface InitFrame {
@@ -153,9 +159,40 @@ export interface InitedFrame {
   readonly initUs: number
 }
 
+/**
+ * A body that is in no frame: sealed memory, sent over {@link MEMORY_FD} before the frame that says this (transfer/README.md). Its message there is
+ * the number, a little-endian u32, and one descriptor.
+ */
+export interface PassedMemory {
+  /** Chosen by its sender, unique among those it has sent. */
+  readonly n: number
+  readonly b: number
+}
+
+/** How long an object is kept. */
+export interface ObjectTerms {
+  /** Complete retrievals, after which it is let go. From 1. */
+  readonly n?: number
+  /** ms to live. */
+  readonly t?: number
+}
+
 export interface OpenHead {
-  /** `http`: method, path and headers are a request's. `event`: the body is a JSON value for the handler. */
-  readonly k: 'http' | 'event'
+  /**
+   * `http`: method, path and headers are a request's. `event`: the body is a JSON value for the handler, or bytes (`b`).
+   * Runtime → platform only: `put` keeps the body as an object, `get` asks for one.
+   */
+  readonly k: 'http' | 'event' | 'put' | 'get'
+  /** The body, instead of bytes in this frame or in data frames: with END. */
+  readonly p?: PassedMemory
+  /** Of an `event`: the body is bytes, and no JSON. */
+  readonly b?: true
+  /** Of a `put`. */
+  readonly o?: ObjectTerms
+  /** Of a `get`: the reference. */
+  readonly r?: string
+  /** Of a `get`: as data frames, beginning before all of it is here. */
+  readonly s?: true
   /** Invocation id (platform → runtime). */
   readonly i?: string
   /** Method and path with query, seen from the function's own root. */
@@ -181,6 +218,8 @@ export interface AnswerHead {
   readonly s: number
   /** Raw headers, names in lower case. */
   readonly h: readonly string[]
+  /** The body, instead of bytes in this frame or in data frames: with END. */
+  readonly p?: PassedMemory
 }
 
 export interface Frame {

@@ -5,7 +5,7 @@ import { wordOf } from './words.ts'
 
 export const PRODUCTS = 45_000
 /** So many are on sale, spread all over the catalogue. */
-export const ON_SALE = 900
+export const ON_SALE = 1300
 
 /** The number that product `index` of the catalogue is ordered by. */
 export function skuOf(index: number): string {
@@ -14,5 +14,5 @@ export function skuOf(index: number): string {
 
 /** @param index Below {@link ON_SALE}. */
 export function skuOnSale(index: number): string {
-  return skuOf(index * 49 + 7)
+  return skuOf(index * 34 + 7)
 }

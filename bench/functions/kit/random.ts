@@ -32,13 +32,6 @@ export class Random {
   }
 }
 
-/** FNV-1a over the UTF-16 units of a text, 32 bits. */
-export function checksum(text: string): number {
-  let hash = 2_166_136_261
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 16_777_619)
-  return hash >>> 0
-}
-
 /** A checksum as it is shown: eight hexadecimal digits. */
 export function hex(hash: number): string {
   return hash.toString(16).padStart(8, '0')

@@ -29,14 +29,11 @@ export function drawRank(random: Random, count: number): number {
   return Math.min(count - 1, Math.floor((count + 1) ** random.fraction()) - 1)
 }
 
-/**
- * A review of `length` words, of which nearly all are among the `common` most frequent ones, and one in 800 is any of
- * `known`. Who praises (label 1) seldom uses words of blame.
- */
-export function writeReview(random: Random, label: -1 | 1, length: number, common: number, known: number): string {
+/** A review of `length` words, of ranks that `draw` gives. Who praises (label 1) seldom uses words of blame. */
+export function writeReview(random: Random, label: -1 | 1, length: number, draw: () => number): string {
   const words: string[] = []
   while (words.length < length) {
-    const rank = random.below(800) === 0 ? random.below(known) : drawRank(random, common)
+    const rank = draw()
     if (sentimentOf(rank) * label < 0 && random.below(4) > 0) continue
     words.push(wordOf(rank))
   }
