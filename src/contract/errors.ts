@@ -50,7 +50,7 @@ export const platformErrors = {
   QUEUE_FULL: { fault: 'platform', retry: 'later', status: 503 },
   QUEUE_TIMEOUT: { fault: 'platform', retry: 'later', status: 503 },
   START_FAILED: { fault: 'platform', retry: 'later', status: 503 },
-  OBJECT_LOST: { fault: 'platform', retry: 'never', status: 410 },
+  OBJECT_LOST: { fault: 'platform', retry: 'never', status: 502 },
   TRANSFER_BROKEN: { fault: 'platform', retry: 'now', status: 502 },
   INSTANCE_LOST: { fault: 'platform', retry: 'now', status: 502 },
   STOPPING: { fault: 'platform', retry: 'later', status: 503 },

@@ -55,12 +55,16 @@ typedef struct {
   size_t length, room;
 } Bytes;
 
+// For `length` more bytes.
+static inline void make_room(Bytes *to, size_t length) {
+  if (to->length + length <= to->room) return;
+  to->room = (to->length + length) * 3 / 2 + 4096;
+  to->bytes = realloc(to->bytes, to->room);
+  if (to->bytes == NULL) __builtin_trap();
+}
+
 static inline void append(Bytes *to, const void *bytes, size_t length) {
-  if (to->length + length > to->room) {
-    to->room = (to->length + length) * 3 / 2 + 4096;
-    to->bytes = realloc(to->bytes, to->room);
-    if (to->bytes == NULL) __builtin_trap();
-  }
+  make_room(to, length);
   memcpy(to->bytes + to->length, bytes, length);
   to->length += length;
 }

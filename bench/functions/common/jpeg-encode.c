@@ -18,9 +18,12 @@ typedef struct {
 typedef struct {
   float *samples;
   int stride, h, last_dc;
-  const uint8_t *quant;
+  float quant_inverse[64];
   const Codes *dc, *ac;
 } Plane;
+
+// 64 codes of at most 16 + 11 bits, every byte of them 0xff, and what was left of the block before.
+enum { BLOCK_BYTES_MAX = 64 * 27 / 8 * 2 + 8 };
 
 static void load_codes(Codes *codes, const uint8_t *table) {
   int code = 0, index = 16;
@@ -32,48 +35,49 @@ static void load_codes(Codes *codes, const uint8_t *table) {
   }
 }
 
-static void put_bits(BitWriter *writer, uint32_t value, int count) {
+// There has to be room: encode_block makes it.
+static inline void put_bits(BitWriter *writer, uint32_t value, int count) {
+  Bytes *to = writer->to;
   writer->bits = writer->bits << count | (value & ((1u << count) - 1));
   writer->count += count;
-  while (writer->count >= 8) {
+  for (; writer->count >= 8; writer->count -= 8) {
     uint8_t byte = (uint8_t)(writer->bits >> (writer->count - 8));
-    append(writer->to, &byte, 1);
-    if (byte == 0xff) append(writer->to, "", 1);
-    writer->count -= 8;
+    to->bytes[to->length++] = byte;
+    if (byte == 0xff) to->bytes[to->length++] = 0;
   }
 }
 
-static int size_of(int value) {
-  int size = 0;
-  for (value = abs(value); value > 0; value >>= 1) size++;
-  return size;
-}
+static int size_of(int value) { return value == 0 ? 0 : 32 - __builtin_clz((unsigned)abs(value)); }
 
 static float cosine_table[64];
 
+// One line of eight; see inverse_line in jpeg.c.
+static inline void forward_line(const float *in, int in_step, float *out, int out_step) {
+  float sums[4], differences[4];
+  for (int x = 0; x < 4; x++) {
+    sums[x] = in[x * in_step] + in[(7 - x) * in_step];
+    differences[x] = in[x * in_step] - in[(7 - x) * in_step];
+  }
+  for (int u = 0; u < 8; u++) {
+    const float *from = u % 2 == 0 ? sums : differences;
+    float sum = 0;
+    for (int x = 0; x < 4; x++) sum += from[x] * cosine_table[u * 8 + x];
+    out[u * out_step] = sum;
+  }
+}
+
 static void forward_dct(const float *in, int stride, float *out) {
   float half[64];
-  for (int y = 0; y < 8; y++) {
-    for (int u = 0; u < 8; u++) {
-      float sum = 0;
-      for (int x = 0; x < 8; x++) sum += in[y * stride + x] * cosine_table[u * 8 + x];
-      half[y * 8 + u] = sum;
-    }
-  }
-  for (int v = 0; v < 8; v++) {
-    for (int u = 0; u < 8; u++) {
-      float sum = 0;
-      for (int y = 0; y < 8; y++) sum += half[y * 8 + u] * cosine_table[v * 8 + y];
-      out[v * 8 + u] = sum;
-    }
-  }
+  for (int y = 0; y < 8; y++) forward_line(in + y * stride, 1, half + y * 8, 1);
+  for (int u = 0; u < 8; u++) forward_line(half + u, 8, out + u, 8);
 }
 
 static void encode_block(BitWriter *writer, Plane *plane, const float *samples) {
   float block[64];
   int quantized[64], run = 0;
+  make_room(writer->to, BLOCK_BYTES_MAX);
   forward_dct(samples, plane->stride, block);
-  for (int k = 0; k < 64; k++) quantized[k] = (int)floorf(block[zigzag[k]] / (float)plane->quant[k] + 0.5f);
+  for (int k = 0; k < 64; k++) quantized[k] = (int)floorf(block[zigzag[k]] * plane->quant_inverse[k] + 0.5f);
   int step = quantized[0] - plane->last_dc, size = size_of(step);
   plane->last_dc = quantized[0];
   put_bits(writer, plane->dc->code[size], plane->dc->length[size]);
@@ -113,22 +117,25 @@ static void scale_table(uint8_t *to, const uint8_t *from, int quality) {
   }
 }
 
-// The samples of one band, which begins at row `top` of the picture.
+// The samples of one band, which begins at row `top` of the picture. At its edges, the last pixels are repeated.
 static void fill_planes(const Picture *picture, Plane *planes, int top, int lines) {
-  for (int c = 1; c < picture->channels; c++) memset(planes[c].samples, 0, (size_t)(planes[c].stride * lines / 2) * sizeof(float));
+  int last = picture->width - 1;
   for (int y = 0; y < lines; y++) {
     const uint8_t *row = picture->rows[top + y < picture->height ? top + y : picture->height - 1];
+    float *luma = planes[0].samples + y * planes[0].stride;
     for (int x = 0; x < planes[0].stride; x++) {
-      const uint8_t *pixel = row + (x < picture->width ? x : picture->width - 1) * picture->channels;
-      if (picture->channels == 1) {
-        planes[0].samples[y * planes[0].stride + x] = (float)pixel[0] - 128;
-        continue;
-      }
-      float r = pixel[0], g = pixel[1], b = pixel[2];
-      int at = y / 2 * planes[1].stride + x / 2;
-      planes[0].samples[y * planes[0].stride + x] = 0.299f * r + 0.587f * g + 0.114f * b - 128;
-      planes[1].samples[at] += 0.25f * (-0.168736f * r - 0.331264f * g + 0.5f * b);
-      planes[2].samples[at] += 0.25f * (0.5f * r - 0.418688f * g - 0.081312f * b);
+      const uint8_t *pixel = row + (x < last ? x : last) * picture->channels;
+      luma[x] = (picture->channels == 1 ? pixel[0] : 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2]) - 128;
+    }
+    if (picture->channels == 1 || y % 2 == 0) continue;
+    const uint8_t *above = picture->rows[top + y - 1 < picture->height ? top + y - 1 : picture->height - 1];
+    for (int x = 0; x < planes[1].stride; x++) {
+      int left = (x * 2 < last ? x * 2 : last) * 3, right = (x * 2 + 1 < last ? x * 2 + 1 : last) * 3, at = y / 2 * planes[1].stride + x;
+      float r = above[left] + above[right] + row[left] + row[right];
+      float g = above[left + 1] + above[right + 1] + row[left + 1] + row[right + 1];
+      float b = above[left + 2] + above[right + 2] + row[left + 2] + row[right + 2];
+      planes[1].samples[at] = 0.25f * (-0.168736f * r - 0.331264f * g + 0.5f * b);
+      planes[2].samples[at] = 0.25f * (0.5f * r - 0.418688f * g - 0.081312f * b);
     }
   }
 }
@@ -152,7 +159,8 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
   uint8_t scan[10] = {(uint8_t)count};
   for (int c = 0; c < count; c++) {
     int h = c == 0 && count == 3 ? 2 : 1;
-    planes[c] = (Plane){NULL, across * h * 8, h, 0, quants[c > 0], &codes[c > 0 ? 2 : 0], &codes[c > 0 ? 3 : 1]};
+    planes[c] = (Plane){.stride = across * h * 8, .h = h, .dc = &codes[c > 0 ? 2 : 0], .ac = &codes[c > 0 ? 3 : 1]};
+    for (int k = 0; k < 64; k++) planes[c].quant_inverse[k] = 1 / (float)quants[c > 0][k];
     planes[c].samples = take((size_t)(planes[c].stride * h * 8) * sizeof(float));
     memcpy(frame + 6 + c * 3, (uint8_t[]){(uint8_t)(c + 1), (uint8_t)(h << 4 | h), c > 0}, 3);
     memcpy(scan + 1 + c * 2, (uint8_t[]){(uint8_t)(c + 1), c > 0 ? 0x11 : 0}, 2);
@@ -180,6 +188,7 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
       }
     }
   }
+  make_room(to, 2);
   put_bits(&writer, 0x7f, 7);
   append(to, "\xff\xd9", 2);
   for (int c = 0; c < count; c++) free(planes[c].samples);

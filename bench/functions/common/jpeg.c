@@ -1,6 +1,7 @@
 // Baseline JPEG (ITU-T T.81): sequential Huffman coding, 8 bits, one component or three with 1x1 or 2x2 sampling.
 //
-// The transform is a separable float DCT with a table of cosines: slow beside the AAN forms, and plain to read.
+// The transform is a separable float DCT with a table of cosines, of which symmetry saves half: slow beside the AAN forms, and
+// plain to read. What has two positions that mirror each other has the same even part, and the odd part with the other sign.
 #include "jpeg.h"
 
 #include <math.h>
@@ -28,6 +29,7 @@ void free_picture(Picture *picture) {
   picture->rows = NULL;
 }
 
+static uint8_t clamp_int(int value) { return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value); }
 static uint8_t clamp(float value) { return value <= 0 ? 0 : value >= 255 ? 255 : (uint8_t)(value + 0.5f); }
 
 // ---------------------------------------------------------------- decoding
@@ -107,27 +109,31 @@ static int decode_symbol(BitReader *reader, const Huffman *huffman) {
 
 static int extend(int value, int size) { return size > 0 && value < 1 << (size - 1) ? value - (1 << size) + 1 : value; }
 
-static void inverse_dct(const float *in, uint8_t *out, int stride) {
-  float half[64];
-  for (int v = 0; v < 8; v++) {
-    for (int x = 0; x < 8; x++) {
-      float sum = 0;
-      for (int u = 0; u < 8; u++) sum += in[v * 8 + u] * cosines[u * 8 + x];
-      half[v * 8 + x] = sum;
+// One line of eight, `step` apart, each way. Both take the mirrored positions x and 7 - x together.
+static inline void inverse_line(const float *in, float *out, int step) {
+  for (int x = 0; x < 4; x++) {
+    float even = 0, odd = 0;
+    for (int u = 0; u < 8; u += 2) {
+      even += in[u * step] * cosines[u * 8 + x];
+      odd += in[(u + 1) * step] * cosines[(u + 1) * 8 + x];
     }
+    out[x * step] = even + odd;
+    out[(7 - x) * step] = even - odd;
   }
-  for (int y = 0; y < 8; y++) {
-    for (int x = 0; x < 8; x++) {
-      float sum = 128;
-      for (int v = 0; v < 8; v++) sum += half[v * 8 + x] * cosines[v * 8 + y];
-      out[y * stride + x] = clamp(sum);
-    }
-  }
+}
+
+// Only the first `lines` lines of frequencies are not zero.
+static void inverse_dct(const float *in, int lines, uint8_t *out, int stride) {
+  float half[64] = {0}, samples[64];
+  for (int v = 0; v < lines; v++) inverse_line(in + v * 8, half + v * 8, 1);
+  for (int x = 0; x < 8; x++) inverse_line(half + x, samples + x, 8);
+  for (int y = 0; y < 8; y++)
+    for (int x = 0; x < 8; x++) out[y * stride + x] = clamp(samples[y * 8 + x] + 128);
 }
 
 static void decode_block(BitReader *reader, Component *component, const Huffman *dc, const Huffman *ac, const uint16_t *quant, uint8_t *out) {
   float block[64] = {0};
-  int size = decode_symbol(reader, dc), has_ac = 0;
+  int size = decode_symbol(reader, dc), lines = 0;
   component->last_dc += extend(take_bits(reader, size & 15), size & 15);
   block[0] = (float)(component->last_dc * quant[0]);
   for (int k = 1; k < 64; k++) {
@@ -137,10 +143,10 @@ static void decode_block(BitReader *reader, Component *component, const Huffman 
     k += run;
     if (size == 0 || k > 63) continue;
     block[zigzag[k]] = (float)(extend(take_bits(reader, size), size) * quant[k]);
-    has_ac = 1;
+    if (zigzag[k] / 8 >= lines) lines = zigzag[k] / 8 + 1;
   }
-  if (has_ac) {
-    inverse_dct(block, out, component->stride);
+  if (lines > 0) {
+    inverse_dct(block, lines, out, component->stride);
     return;
   }
   uint8_t flat = clamp(block[0] * 0.125f + 128);
@@ -158,11 +164,13 @@ static void compose(const Component *components, Picture *picture, int top, int 
     }
     const uint8_t *blue = components[1].samples + (y - top) * components[1].v / v_max * components[1].stride;
     const uint8_t *red = components[2].samples + (y - top) * components[2].v / v_max * components[2].stride;
-    for (int x = 0; x < picture->width; x++) {
-      float cb = (float)blue[x * components[1].h / h_max] - 128, cr = (float)red[x * components[2].h / h_max] - 128;
-      row[x * 3] = clamp((float)luma[x] + 1.402f * cr);
-      row[x * 3 + 1] = clamp((float)luma[x] - 0.344136f * cb - 0.714136f * cr);
-      row[x * 3 + 2] = clamp((float)luma[x] + 1.772f * cb);
+    int blue_shift = components[1].h < h_max, red_shift = components[2].h < h_max;
+    for (int x = 0; x < picture->width; x++, row += 3) {
+      // Fractions of 65,536, and a half to round.
+      int cb = blue[x >> blue_shift] - 128, cr = red[x >> red_shift] - 128, y_rounded = (luma[x] << 16) + 32768;
+      row[0] = clamp_int((y_rounded + 91881 * cr) >> 16);
+      row[1] = clamp_int((y_rounded - 22554 * cb - 46802 * cr) >> 16);
+      row[2] = clamp_int((y_rounded + 116130 * cb) >> 16);
     }
   }
 }
