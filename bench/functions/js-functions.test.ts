@@ -84,12 +84,16 @@ test('json-serdes counts what was ordered', async () => {
   await refuses('json-serdes', '', '{}', '{"orders":[{"id":1,"customer":"x","lines":[{"sku":"none","count":1}]}]}')
 })
 
-test('lr-serving tells praise from blame in nine of ten reviews', async () => {
+test('lr-serving tells praise from blame in nine of ten reviews, however they are written', async () => {
   const { record, replay } = await answers('lr-serving')
   for (const answer of [record, replay]) {
-    const judged = answer.split('\n').slice(0, 100)
+    const judged = answer.split('\n').slice(0, 40)
     // Every other review was written to praise, the first one too.
-    assert(judged.filter((line, index) => line.startsWith(index % 2 === 0 ? '+' : '-')).length >= 90)
+    assert(judged.filter((line, index) => line.startsWith(index % 2 === 0 ? '+' : '-')).length >= 36)
   }
+  const node = await inNode('lr-serving')
+  const judgementOf = async (review: string): Promise<string> => (await node(review)).text()
+  assert.equal(await judgementOf('“Mu, NA  (sa) sa… bafexxxx!”'), await judgementOf('bafexxxx mu na sa sa'))
+  assert.match(await judgementOf('mu na sa sa bafexxxx'), /^\+ .*\n1 of 1 praise, 1 words unknown\n$/)
   await refuses('lr-serving', '', '\n\n')
 })

@@ -5,8 +5,8 @@
  * name these. Orders have then gone through already, as a warm-up, so that the heap has room that was used before.
  *
  *   request   {"orders": [{"id": 1, "customer": "…", "lines": [{"sku": "…", "count": 2}]}]}
- *   answer    how many orders, lines and customers, the total, the length of the JSON that was written, and a checksum of what each
- *             order costs and weighs (not of the JSON: an interpreter takes three times as long for that as for all of the work)
+ *   answer    how many orders, lines and customers, the total, how long the JSON is that was written, and a checksum of what each order
+ *             costs and weighs (not of the JSON: in an interpreter, reading all its letters takes longer than making it)
  */
 import { ON_SALE, PRODUCTS, skuOf, skuOnSale } from '../kit/products.ts'
 import { hex, Random } from '../kit/random.ts'

@@ -18,10 +18,13 @@ export function wordOf(rank: number): string {
   return word
 }
 
-/** 1 praises, -1 blames, 0 neither. The most frequent words, articles as it were, say nothing. */
+/** The most frequent words, articles as it were, say nothing. */
+export const STOP_WORDS = 40
+
+/** 1 praises, -1 blames, 0 neither. */
 export function sentimentOf(rank: number): -1 | 0 | 1 {
   const kind = ((Math.imul(rank, 2_654_435_761) >>> 16) & 0xffff) % 8
-  return rank < 40 ? 0 : kind === 0 ? 1 : kind === 1 ? -1 : 0
+  return rank < STOP_WORDS ? 0 : kind === 0 ? 1 : kind === 1 ? -1 : 0
 }
 
 /** A rank below `count`, by Zipf's law: that the k-th word comes is as likely as 1/k. */

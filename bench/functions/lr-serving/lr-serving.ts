@@ -4,7 +4,7 @@
  * Loaded before the snapshot: the model's dictionary of 240,000 words, each with its weight and its inverse document frequency, in
  * no order, as a dictionary that was written by a hash table has. Reviews use a few hundred of the words, over and over.
  *
- *   request   one review per line
+ *   request   one review per line; quickest are small letters, with single spaces between the words
  *   answer    one line per review: + or -, and how sure; then a summary
  */
 import { Random } from '../kit/random.ts'
