@@ -124,8 +124,12 @@ Status Direct(Range& range, const std::shared_ptr<Image>& image, const std::shar
   return status;
 }
 
+// Less than this is read sooner than a second thread has started.
+constexpr size_t kPipelinedPagesMin = 512;
+
 // Ours: as REAP, but one chunk is installed while the next ones are read. The first ones are read while the memory is made ready.
 Status Pipelined(Range& range, const std::shared_ptr<Image>& image, const std::shared_ptr<Watch>& watch, Figures* figures) {
+  if (image->workingSet.pages < kPipelinedPagesMin) return ReadAndInstall(range, image, true, watch, figures);
   ChunkReader reader(image->workingSet);
   Status status = range.BecomeZero();
   if (!status.ok()) return status;

@@ -18,7 +18,7 @@ import { record, recordWays } from '../../src/pager/record.ts'
 import type { Recording } from '../../src/pager/record.ts'
 import { afterRecording, afterRestore, decide, recorded, rerecordDefaults } from '../../src/pager/rerecord-decision.ts'
 import type { RerecordState } from '../../src/pager/rerecord-decision.ts'
-import { isCached, openImage } from '../../src/pager/restore.ts'
+import { isCached, openImage, PREFETCH_MODE } from '../../src/pager/restore.ts'
 import type { PagedImage, Restored } from '../../src/pager/restore.ts'
 import { PAGE_BYTES, pagesIn } from '../../src/pager/snapshot.ts'
 import { decodeState, fitsModule } from './wasm/state-codec.ts'
@@ -167,9 +167,9 @@ export class ImageSource implements FaasletSource {
     const wanted = this.#use.mode
     if (wanted !== 'auto') return modes.includes(wanted) ? wanted : modes.includes('lazy') ? 'lazy' : 'copy'
     if (!modes.includes('lazy')) return 'copy'
-    if (isGivenUp || !modes.includes('pipelined') || this.#isCached()) return 'lazy'
+    if (isGivenUp || !modes.includes(PREFETCH_MODE) || this.#isCached()) return 'lazy'
     this.#warm()
-    return 'pipelined'
+    return PREFETCH_MODE
   }
 
   /** Reads the image into the page cache, in no hurry: a prefetch goes around it, and the next start would be as cold as this one. */
