@@ -23,8 +23,8 @@ const HEAD = 68
 const MB = 1_000_000
 
 /** Of the restore modes: one colour each, in every figure. */
-const seriesOf: Readonly<Record<RestoreMode, number>> = { lazy: 0, 'parallel-faults': 1, 'working-set': 2, reap: 3, direct: 4, pipelined: 5, concurrent: 6, copy: 7 }
-const nameOf: Readonly<Record<RestoreMode, string>> = { lazy: 'vanilla', 'parallel-faults': 'parallel PFs', 'working-set': 'WS file', reap: 'REAP', direct: 'direct', pipelined: 'pipelined', concurrent: 'concurrent', copy: 'copy' }
+const seriesOf: Readonly<Record<RestoreMode, number>> = { lazy: 0, 'parallel-faults': 1, 'working-set': 2, reap: 3, direct: 4, pipelined: 5, concurrent: 6, copy: 7, zstd: 7 }
+const nameOf: Readonly<Record<RestoreMode, string>> = { lazy: 'vanilla', 'parallel-faults': 'parallel PFs', 'working-set': 'WS file', reap: 'REAP', direct: 'direct', pipelined: 'pipelined', concurrent: 'concurrent', copy: 'copy', zstd: 'zstd' }
 /** Of a cold invocation: load, connect, process. */
 const phaseSeries = { load: 3, connect: 1, process: 2 } as const
 

@@ -58,7 +58,7 @@ export default async function reap(context: BenchContext): Promise<BenchResult> 
     functions.push(await compareModes({ lab, disk, fn, variants, iterations: asked.iterations }))
     context.step(`${fn.name}: recording`)
     records.push(await measureRecording({ lab, disk, fn, rounds: Math.min(asked.iterations, 3) }))
-    lab.store.drop(`bench/${fn.name}@1`)
+    for (const { revision } of lab.store.list()) if (revision.startsWith(`bench/${fn.name}@`)) lab.store.drop(revision)
   }
   const counts = asked.counts.filter((n) => n * HOST_BYTES < process.availableMemory())
   const many = variants.filter(({ label }) => ['lazy', LAZY_USUAL, 'reap', 'pipelined'].includes(label))

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { PlatformError } from '../../src/contract/errors.ts'
 import type { SnapshotUse } from '../../src/contract/frames.ts'
 import type { RestoreMode, StartFigures } from '../../src/contract/start-figures.ts'
-import { openSnapshot } from '../../src/pager/open-snapshot.ts'
+import { openSnapshot, snapshotFileNames } from '../../src/pager/open-snapshot.ts'
 import type { OpenSnapshot } from '../../src/pager/open-snapshot.ts'
 import { record, recordWays } from '../../src/pager/record.ts'
 import type { Recording } from '../../src/pager/record.ts'
@@ -21,6 +21,7 @@ import type { RerecordState } from '../../src/pager/rerecord-decision.ts'
 import { isCached, openImage, PREFETCH_MODE } from '../../src/pager/restore.ts'
 import type { PagedImage, Restored } from '../../src/pager/restore.ts'
 import { PAGE_BYTES, pagesIn } from '../../src/pager/snapshot.ts'
+import { unpackWorkingSet } from '../../src/pager/working-set-file.ts'
 import { decodeState, fitsModule } from './wasm/state-codec.ts'
 import type { SnapshotState } from './wasm/state-codec.ts'
 import type { GuestModule } from './guest.ts'
@@ -90,6 +91,7 @@ export class ImageSource implements FaasletSource {
   readonly #files: OpenSnapshot
   readonly image: PagedImage
   readonly #use: SnapshotUse
+  readonly #workingSetPath: string
   #rerecord: RerecordState = recorded
   /** One recording at a time: the next faaslets go on as before until the worker has kept it. */
   #recording: 'due' | 'running' | 'no'
@@ -100,11 +102,12 @@ export class ImageSource implements FaasletSource {
   /** @throws SNAPSHOT_DAMAGED, SNAPSHOT_MISMATCH, STORE_FAILED. */
   constructor(root: string, use: SnapshotUse, module: GuestModule) {
     this.#use = use
+    this.#workingSetPath = join(root, use.directory, snapshotFileNames.workingSet)
     this.#files = openSnapshot(join(root, use.directory))
     try {
       this.state = decodeState(new TextDecoder().decode(this.#files.image.state))
       if (!fitsModule(this.state, module)) throw new PlatformError('SNAPSHOT_MISMATCH', 'The snapshot is of another module; it is rebuilt.')
-      this.image = openImage(this.#files)
+      this.image = openImage(this.#files, this.#files.workingSetHeader)
     } catch (thrown) {
       this.#files[Symbol.dispose]()
       throw thrown
@@ -127,6 +130,7 @@ export class ImageSource implements FaasletSource {
     const modes = paged.modes(this.image)
     const mode = this.#modeOf(modes, decision.kind === 'lazy')
     const filled = (restored: Restored): Filled => ({ restored, recording: undefined, isSample: false })
+    if (mode === 'zstd') return this.#unpack(held).then(filled)
     if (mode === 'lazy' || mode === 'copy' || mode === 'concurrent') return filled(paged.restore(this.image, mode))
     const prefetchBytes = this.#files.workingSet === undefined ? 0 : pagesIn(this.#files.workingSet.runs) * PAGE_BYTES
     return prefetchBytes <= AT_ONCE_BYTES ? filled(paged.restore(this.image, mode)) : paged.restoreSoon(this.image, mode).then(filled)
@@ -143,13 +147,14 @@ export class ImageSource implements FaasletSource {
     }
     const touched = recording.read()
     const figures = { ...prefetched, pagesRecorded: touched.faults.length }
-    if (isSample && this.#files.workingSet !== undefined) {
+    const known = this.#files.workingSetHeader
+    if (isSample && known !== undefined) {
       this.#recording = 'no'
-      const { unused, missing, prefetched: pages } = compare(this.#files.workingSet.runs, touched.faults)
+      const { unused, missing, prefetched: pages } = compare(known.runs, touched.faults)
       this.#rerecord = afterRestore(this.#rerecord, { prefetched: pages, missing, unused }, rerecordDefaults)
       return { figures: { ...figures, pagesUnused: unused } }
     }
-    if (this.#files.workingSetHeader !== undefined) this.#rerecord = afterRecording(this.#rerecord, rerecordDefaults)
+    if (known !== undefined) this.#rerecord = afterRecording(this.#rerecord, rerecordDefaults)
     return { figures, trace: touched }
   }
 
@@ -165,11 +170,22 @@ export class ImageSource implements FaasletSource {
 
   #modeOf(modes: readonly RestoreMode[], isGivenUp: boolean): RestoreMode {
     const wanted = this.#use.mode
-    if (wanted !== 'auto') return modes.includes(wanted) ? wanted : modes.includes('lazy') ? 'lazy' : 'copy'
+    if (wanted !== 'auto' && modes.includes(wanted)) return wanted
     if (!modes.includes('lazy')) return 'copy'
-    if (isGivenUp || !modes.includes(PREFETCH_MODE) || this.#isCached()) return 'lazy'
+    // A function that asks for another mode may find a compressed working set, or the other way round, until it is recorded anew.
+    const prefetch = modes.find((mode) => mode === PREFETCH_MODE || mode === 'zstd')
+    if (isGivenUp || prefetch === undefined || this.#isCached()) return 'lazy'
     this.#warm()
-    return PREFETCH_MODE
+    return prefetch
+  }
+
+  async #unpack({ paged }: HeldMemory): Promise<Restored> {
+    const header = this.#files.workingSetHeader!
+    const startMs = performance.now()
+    const pages = await unpackWorkingSet(this.#workingSetPath, header)
+    const readUs = (performance.now() - startMs) * 1000
+    const restored = paged.restoreFrom(this.image, pages)
+    return { ...restored, restoreUs: restored.restoreUs + readUs, readUs, bytesRead: header.chunkBytes.reduce((sum, bytes) => sum + bytes, 0) }
   }
 
   /** Reads the image into the page cache, in no hurry: a prefetch goes around it, and the next start would be as cold as this one. */

@@ -9,7 +9,7 @@
  * How a memory gets the content of a snapshot: the designs that the thesis compares (Figure 5.2), and ours. pager/restore.ts.
  * Records in journals have the place in this list: new ones go to its end.
  */
-export const restoreModes = ['lazy', 'parallel-faults', 'working-set', 'reap', 'direct', 'pipelined', 'concurrent', 'copy'] as const
+export const restoreModes = ['lazy', 'parallel-faults', 'working-set', 'reap', 'direct', 'pipelined', 'concurrent', 'copy', 'zstd'] as const
 export type RestoreMode = (typeof restoreModes)[number]
 
 export interface StartFigures {

@@ -36,6 +36,10 @@ export class CopiedMemory implements PagedMemory {
     return Promise.try(() => this.restore(image, mode))
   }
 
+  restoreFrom(image: PagedImage): Restored {
+    return this.restore(image, 'zstd')
+  }
+
   faults(): PageFaults {
     return noFaults
   }

@@ -14,7 +14,7 @@ import { copyPages } from './restore-copy.ts'
 import type { PagedImage, PagedMemory, PageFaults, Restored } from './restore.ts'
 import type { SnapshotSource, WorkingSetSource } from './snapshot.ts'
 
-const needsFaults: ReadonlySet<string> = new Set<NativeMode>(['working-set', 'reap', 'direct', 'concurrent', 'pipelined', 'demand'])
+const needsFaults: ReadonlySet<string> = new Set<NativeMode | 'zstd'>(['working-set', 'reap', 'direct', 'concurrent', 'pipelined', 'demand', 'zstd'])
 const needsWorkingSet: ReadonlySet<string> = new Set<NativeMode>(['parallel-faults', 'working-set', 'reap', 'direct', 'concurrent', 'pipelined'])
 
 /** What of a working set is known when its pages are handed in. */
@@ -28,12 +28,15 @@ const nothingToDo: Restored = { mode: 'lazy', restoreUs: 0, readUs: 0, installUs
 class OpenedImage implements PagedImage {
   readonly source: SnapshotSource
   readonly handle: number
+  /** The working set is compressed: its pages have to be handed in. */
+  readonly isPacked: boolean
   readonly #native: Native
 
   constructor(native: Native, source: SnapshotSource, unpacked: WorkingSetTables | undefined) {
     const { imageFd, imageDirectFd, imageOffset, imageBytes, pagesStored, workingSet: set } = source
     this.#native = native
     this.source = source
+    this.isPacked = set === undefined && unpacked !== undefined
     this.handle = native.openImage(
       imageFd, imageDirectFd, imageOffset, imageBytes, pagesStored,
       set !== undefined ? 1 : unpacked !== undefined ? 2 : 0, set?.fd ?? 0, set?.directFd ?? 0, set?.offset ?? 0,
@@ -69,8 +72,9 @@ export class MappedMemory implements PagedMemory {
     return new OpenedImage(requireNative(), source, unpacked)
   }
 
-  modes({ source }: PagedImage): readonly RestoreMode[] {
-    return restoreModes.filter((mode) => (this.#native.faultsMissing === undefined || !needsFaults.has(mode)) && (source.workingSet !== undefined || !needsWorkingSet.has(mode)))
+  modes(image: PagedImage): readonly RestoreMode[] {
+    const { source, isPacked } = image as OpenedImage
+    return restoreModes.filter((mode) => (this.#native.faultsMissing === undefined || !needsFaults.has(mode)) && (mode === 'zstd' ? isPacked : source.workingSet !== undefined || !needsWorkingSet.has(mode)))
   }
 
   restore(image: PagedImage, mode: Restored['mode']): Restored {
@@ -83,24 +87,21 @@ export class MappedMemory implements PagedMemory {
     if (mode === 'copy') return this.#copy(image)
     this.#requireMode(image, mode)
     try {
-      this.#native.restore(this.#range, (image as OpenedImage).handle, nativeModes[mode])
+      this.#native.restore(this.#range, (image as OpenedImage).handle, nativeModes[mode as NativeMode])
     } catch (thrown) {
       throw explained(thrown as Error, mode)
     }
     return this.#restored(mode)
   }
 
-  /**
-   * Restores from pages in memory: a compressed working set that has been unpacked. As mode `reap`, without its read.
-   * @param pages In the order of the runs that the image was opened with.
-   */
+  /** As mode `reap`, without its read. */
   restoreFrom(image: PagedImage, pages: Uint8Array): Restored {
     try {
       this.#native.restoreFrom(this.#range, (image as OpenedImage).handle, pages)
     } catch (thrown) {
-      throw explained(thrown as Error, 'reap')
+      throw explained(thrown as Error, 'zstd')
     }
-    return this.#restored('reap')
+    return this.#restored('zstd')
   }
 
   async restoreSoon(image: PagedImage, mode: Restored['mode']): Promise<Restored> {
@@ -108,7 +109,7 @@ export class MappedMemory implements PagedMemory {
     if (mode === 'copy') return this.#copy(image)
     this.#requireMode(image, mode)
     return await new Promise((resolve, reject) => {
-      this.#native.restore(this.#range, (image as OpenedImage).handle, nativeModes[mode], (error) => {
+      this.#native.restore(this.#range, (image as OpenedImage).handle, nativeModes[mode as NativeMode], (error) => {
         if (error === undefined) resolve(this.#restored(mode))
         else reject(explained(error, mode))
       })
@@ -166,7 +167,8 @@ export class MappedMemory implements PagedMemory {
     return copyPages(source, new Uint8Array(this.#memory.buffer), () => {})
   }
 
-  #requireMode({ source }: PagedImage, mode: NativeMode): void {
+  #requireMode({ source }: PagedImage, mode: Restored['mode']): void {
+    if (mode === 'zstd') throw new TypeError('a compressed working set is unpacked first, and handed to restoreFrom')
     if (needsFaults.has(mode) && this.#native.faultsMissing !== undefined) {
       throw new PlatformError('NATIVE_MISSING', `Restoring a snapshot by ${mode} needs userfaultfd: ${this.#native.faultsMissing}. Use lazy, parallel-faults or copy.`)
     }
@@ -177,7 +179,7 @@ export class MappedMemory implements PagedMemory {
     if (needsWorkingSet.has(mode) && source.workingSet === undefined) throw new TypeError(`${mode} needs a working set, and none has been recorded`)
   }
 
-  #restored(mode: NativeMode): Restored {
+  #restored(mode: NativeMode | 'zstd'): Restored {
     this.#mode = mode
     const [restoreUs, readUs, installUs, bytesRead, pagesPrefetched, zeroPagesPrefetched] = this.#native.figures
     return { mode, restoreUs: restoreUs!, readUs: readUs!, installUs: installUs!, bytesRead: bytesRead!, pagesPrefetched: pagesPrefetched!, zeroPagesPrefetched: zeroPagesPrefetched! }

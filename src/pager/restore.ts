@@ -4,7 +4,7 @@
  * A memory is a range of addresses; whose it is, this file does not know: today a WebAssembly.Memory, later another sandbox's. It is
  * restored again and again, each time wholly: whatever it held before is gone.
  *
- * The designs are those that the thesis compares (Ustiugov, Data-Centric Serverless Computing, 5.3.2 and Figure 5.2), and four of ours:
+ * The designs are those that the thesis compares (Ustiugov, Data-Centric Serverless Computing, 5.3.2 and Figure 5.2), and five of ours:
  *
  *   lazy             the image is mapped copy-on-write, and each first touch is the kernel's page fault ("vanilla snapshots"). With the
  *                    image in the page cache it is the fastest: one system call. From a disk, the kernel's read-ahead decides.
@@ -14,6 +14,7 @@
  *   pipelined        ours: reap, with one part installed while the next is read; what the platform does (PREFETCH_MODE)
  *   direct           ours: scattered O_DIRECT reads from the working-set file straight into the memory; no buffer and no copy
  *   concurrent       the code runs at once, a thread installs the working set meanwhile (FaaSnap, EuroSys 2022)
+ *   zstd             ours: as reap, from a compressed working set, for disks that are slower than decompressing is
  *   copy             the stored pages are read into the memory: no addon, no feature of the kernel
  *
  * Pages that a prefetch did not bring are served on demand, by the kernel (lazy, parallel-faults) or by userfaultfd (the others; thesis
@@ -81,6 +82,11 @@ export interface PagedMemory extends Disposable {
   restore(image: PagedImage, mode: RestoreMode): Restored
   /** The same on another thread, for modes that read megabytes. Until it is settled the memory is not to be touched. */
   restoreSoon(image: PagedImage, mode: RestoreMode): Promise<Restored>
+  /**
+   * Mode `zstd`: restores from pages that were unpacked (working-set-file.ts), in the order of the runs that the image was opened with.
+   * @throws as `restore`.
+   */
+  restoreFrom(image: PagedImage, pages: Uint8Array): Restored
   /** Since the last restore. */
   faults(): PageFaults
 }

@@ -52,9 +52,15 @@ static void load_labels(void) {
   }
 }
 
+// Planes of `side` x `side`, in a frame of zeros so wide: a convolution then needs no case for the edges.
+static float *new_planes(int count, int side, int frame) {
+  size_t bytes = (size_t)(count * (side + 2 * frame) * (side + 2 * frame)) * sizeof(float);
+  return memset(take(bytes), 0, bytes);
+}
+
 // Averages the photo down to the network's input, three planes around zero.
 static float *fit(const Picture *photo) {
-  float *planes = take(3 * SIDE * SIDE * sizeof(float));
+  float *planes = new_planes(3, SIDE, 1);
   for (int y = 0; y < SIDE; y++) {
     int top = y * photo->height / SIDE, bottom = (y + 1) * photo->height / SIDE;
     if (bottom == top) bottom++;
@@ -65,40 +71,52 @@ static float *fit(const Picture *photo) {
         int sum = 0;
         for (int v = top; v < bottom; v++)
           for (int u = left; u < right; u++) sum += photo->rows[v][u * 3 + c];
-        planes[(c * SIDE + y) * SIDE + x] = (float)sum / (float)((bottom - top) * (right - left)) / 127.5f - 1;
+        planes[(c * (SIDE + 2) + y + 1) * (SIDE + 2) + x + 1] = (float)sum / (float)((bottom - top) * (right - left)) / 127.5f - 1;
       }
     }
   }
   return planes;
 }
 
-// 3 x 3 convolution with ReLU and 2 x 2 maximum. Frees its input.
-static float *convolve(const Layer *layer, float *in, int side) {
-  int count = layer->inputs / 9, half = side / 2;
-  float *out = take((size_t)(layer->outputs * half * half) * sizeof(float));
-  float *full = take((size_t)(side * side) * sizeof(float));
-  for (int o = 0; o < layer->outputs; o++) {
-    for (int k = 0; k < side * side; k++) full[k] = layer->bias[o];
-    for (int i = 0; i < count; i++) {
-      const float *plane = in + i * side * side;
-      for (int k = 0; k < 9; k++) {
-        int dx = k % 3 - 1, dy = k / 3 - 1, left = dx < 0, right = side - (dx > 0);
-        float weight = layer->rows[o].weights[i * 9 + k];
-        for (int y = dy < 0; y < side - (dy > 0); y++) {
-          const float *from = plane + (y + dy) * side + dx;
-          for (int x = left; x < right; x++) full[y * side + x] += weight * from[x];
-        }
-      }
-    }
-    float *to = out + o * half * half;
-    for (int y = 0; y < half; y++) {
-      for (int x = 0; x < half; x++) {
-        const float *four = full + y * 2 * side + x * 2;
-        to[y * half + x] = fmaxf(0, fmaxf(fmaxf(four[0], four[1]), fmaxf(four[side], four[side + 1])));
+static v128_t highest_of_pairs(v128_t left, v128_t right) {
+  return wasm_f32x4_pmax(wasm_i32x4_shuffle(left, right, 0, 2, 4, 6), wasm_i32x4_shuffle(left, right, 1, 3, 5, 7));
+}
+
+// Four pixels of two planes behind 3 x 3 convolution, ReLU and 2 x 2 maximum: `in` is the upper left of the 4 x 10 pixels that they
+// depend on. All 32 sums before the maximum stay in registers.
+static inline void convolve_eight(const Layer *layer, int o, const float *in, int stride, float *const out[2]) {
+  const float *weights[2] = {layer->rows[o].weights, layer->rows[o + 1].weights};
+  v128_t sums[2][2][2], zero = wasm_f32x4_splat(0);  // By plane, row and half of the row.
+  for (int p = 0; p < 2; p++)
+    for (int y = 0; y < 2; y++) sums[p][y][0] = sums[p][y][1] = wasm_f32x4_splat(layer->bias[o + p]);
+  for (int at = 0; at < layer->inputs; at += 9, in += stride * stride) {
+    for (int k = 0; k < 9; k++) {
+      v128_t weight[2] = {wasm_v128_load32_splat(weights[0] + at + k), wasm_v128_load32_splat(weights[1] + at + k)};
+      for (int y = 0; y < 2; y++) {
+        const float *from = in + (y + k / 3) * stride + k % 3;
+        for (int p = 0; p < 2; p++)
+          for (int x = 0; x < 2; x++) sums[p][y][x] = multiply_add(sums[p][y][x], from + x * 4, weight[p]);
       }
     }
   }
-  free(full);
+  for (int p = 0; p < 2; p++) {
+    v128_t left = wasm_f32x4_pmax(sums[p][0][0], sums[p][1][0]), right = wasm_f32x4_pmax(sums[p][0][1], sums[p][1][1]);
+    wasm_v128_store(out[p], wasm_f32x4_pmax(zero, highest_of_pairs(left, right)));
+  }
+}
+
+// 3 x 3 convolution with ReLU and 2 x 2 maximum, to planes in a frame so wide. Frees its input.
+static float *convolve(const Layer *layer, float *in, int side, int frame) {
+  int half = side / 2, to_stride = half + 2 * frame;
+  float *out = new_planes(layer->outputs, half, frame);
+  for (int o = 0; o < layer->outputs; o += 2) {
+    for (int y = 0; y < half; y++) {
+      for (int x = 0; x < half; x += 4) {
+        float *to = out + (o * to_stride + y + frame) * to_stride + x + frame;
+        convolve_eight(layer, o, in + y * 2 * (side + 2) + x * 2, side + 2, (float *[]){to, to + to_stride * to_stride});
+      }
+    }
+  }
   free(in);
   return out;
 }
@@ -106,13 +124,14 @@ static float *convolve(const Layer *layer, float *in, int side) {
 // The scores of all classes, adding to 1. Frees the input.
 static float *predict(const Model *model, float *planes) {
   int side = SIDE;
-  for (int k = 0; k < CONVOLUTIONS; k++, side /= 2) planes = convolve(&model->convolutions[k], planes, side);
+  for (int k = 0; k < CONVOLUTIONS; k++, side /= 2) planes = convolve(&model->convolutions[k], planes, side, k + 1 < CONVOLUTIONS);
   float *hidden = take(HIDDEN * sizeof(float)), *scores = take(CLASSES * sizeof(float)), highest = -1e30f, sum = 0;
-  for (int o = 0; o < HIDDEN; o++) hidden[o] = fmaxf(0, model->hidden.bias[o] + dot(model->hidden.rows[o].weights, planes, model->hidden.inputs));
-  for (int o = 0; o < CLASSES; o++) {
-    scores[o] = model->output.bias[o] + dot(model->output.rows[o].weights, hidden, HIDDEN);
-    highest = fmaxf(highest, scores[o]);
-  }
+  memcpy(hidden, model->hidden.bias, HIDDEN * sizeof(float));
+  add_products(model->hidden.rows, HIDDEN, 0, planes, model->hidden.inputs, hidden);
+  for (int o = 0; o < HIDDEN; o++) hidden[o] = fmaxf(0, hidden[o]);
+  memcpy(scores, model->output.bias, CLASSES * sizeof(float));
+  add_products(model->output.rows, CLASSES, 0, hidden, HIDDEN, scores);
+  for (int o = 0; o < CLASSES; o++) highest = fmaxf(highest, scores[o]);
   for (int o = 0; o < CLASSES; o++) sum += scores[o] = expf((scores[o] - highest) * 4);
   for (int o = 0; o < CLASSES; o++) scores[o] /= sum;
   free(hidden);

@@ -1,6 +1,6 @@
 // The other direction of jpeg.c: RGB as YCbCr 4:2:0, or grey, with the tables of the standard scaled by quality.
-#include <math.h>
-
+#include "jpeg-dct.h"
+#include "jpeg-pixels.h"
 #include "jpeg-tables.h"
 #include "jpeg.h"
 
@@ -11,19 +11,19 @@ typedef struct {
 
 typedef struct {
   Bytes *to;
-  uint32_t bits;
+  uint64_t bits;  // The lowest `count` of them are not written yet.
   int count;
 } BitWriter;
 
 typedef struct {
   float *samples;
   int stride, h, last_dc;
-  float quant_inverse[64];
+  float factors[64];  // Transposed: what the table of quantization and the transform divide by.
   const Codes *dc, *ac;
 } Plane;
 
 // 64 codes of at most 16 + 11 bits, every byte of them 0xff, and what was left of the block before.
-enum { BLOCK_BYTES_MAX = 64 * 27 / 8 * 2 + 8 };
+enum { BLOCK_BYTES_MAX = 64 * 27 / 8 * 2 + 16 };
 
 static void load_codes(Codes *codes, const uint8_t *table) {
   int code = 0, index = 16;
@@ -35,65 +35,57 @@ static void load_codes(Codes *codes, const uint8_t *table) {
   }
 }
 
-// There has to be room: encode_block makes it.
+static inline void put_byte(Bytes *to, uint8_t byte) {
+  to->bytes[to->length++] = byte;
+  if (byte == 0xff) to->bytes[to->length++] = 0;
+}
+
+// At most 32 bits. There has to be room: encode_block makes it.
 static inline void put_bits(BitWriter *writer, uint32_t value, int count) {
-  Bytes *to = writer->to;
-  writer->bits = writer->bits << count | (value & ((1u << count) - 1));
+  writer->bits = writer->bits << count | value;
   writer->count += count;
-  for (; writer->count >= 8; writer->count -= 8) {
-    uint8_t byte = (uint8_t)(writer->bits >> (writer->count - 8));
-    to->bytes[to->length++] = byte;
-    if (byte == 0xff) to->bytes[to->length++] = 0;
+  if (writer->count < 32) return;
+  writer->count -= 32;
+  uint32_t four = (uint32_t)(writer->bits >> writer->count), turned = __builtin_bswap32(four);
+  if ((~four - 0x01010101u) & four & 0x80808080u) {
+    for (int shift = 24; shift >= 0; shift -= 8) put_byte(writer->to, (uint8_t)(four >> shift));
+    return;
   }
+  memcpy(writer->to->bytes + writer->to->length, &turned, 4);
+  writer->to->length += 4;
 }
 
 static int size_of(int value) { return value == 0 ? 0 : 32 - __builtin_clz((unsigned)abs(value)); }
 
-static float cosine_table[64];
+// At which place of the zigzag a coefficient is, rows being columns.
+static const uint8_t transposed_order[64] = {
+    0, 2, 3, 9, 10, 20, 21, 35, 1, 4, 8, 11, 19, 22, 34, 36, 5, 7, 12, 18, 23, 33, 37, 48, 6, 13, 17, 24, 32, 38, 47, 49,
+    14, 16, 25, 31, 39, 46, 50, 57, 15, 26, 30, 40, 45, 51, 56, 58, 27, 29, 41, 44, 52, 55, 59, 62, 28, 42, 43, 53, 54, 60, 61, 63};
 
-// One line of eight; see inverse_line in jpeg.c.
-static inline void forward_line(const float *in, int in_step, float *out, int out_step) {
-  float sums[4], differences[4];
-  for (int x = 0; x < 4; x++) {
-    sums[x] = in[x * in_step] + in[(7 - x) * in_step];
-    differences[x] = in[x * in_step] - in[(7 - x) * in_step];
-  }
-  for (int u = 0; u < 8; u++) {
-    const float *from = u % 2 == 0 ? sums : differences;
-    float sum = 0;
-    for (int x = 0; x < 4; x++) sum += from[x] * cosine_table[u * 8 + x];
-    out[u * out_step] = sum;
-  }
-}
-
-static void forward_dct(const float *in, int stride, float *out) {
-  float half[64];
-  for (int y = 0; y < 8; y++) forward_line(in + y * stride, 1, half + y * 8, 1);
-  for (int u = 0; u < 8; u++) forward_line(half + u, 8, out + u, 8);
+// A code, and behind it the value that it announces; of negative ones, one less.
+static inline void put_value(BitWriter *writer, const Codes *codes, int run, int value) {
+  int size = size_of(value), symbol = run << 4 | size;
+  uint32_t bits = (uint32_t)(value + (value >> 31)) & ((1u << size) - 1);
+  put_bits(writer, (uint32_t)codes->code[symbol] << size | bits, codes->length[symbol] + size);
 }
 
 static void encode_block(BitWriter *writer, Plane *plane, const float *samples) {
-  float block[64];
-  int quantized[64], run = 0;
+  int16_t quantized[64];
+  uint64_t in_order = 0;
+  int last = 0;
   make_room(writer->to, BLOCK_BYTES_MAX);
-  forward_dct(samples, plane->stride, block);
-  for (int k = 0; k < 64; k++) quantized[k] = (int)floorf(block[zigzag[k]] * plane->quant_inverse[k] + 0.5f);
-  int step = quantized[0] - plane->last_dc, size = size_of(step);
+  // Most frequencies are zero: only the others are put in order.
+  uint64_t found = forward_dct(samples, plane->stride, plane->factors, quantized) & ~1ull;
+  for (; found != 0; found &= found - 1) in_order |= 1ull << transposed_order[__builtin_ctzll(found)];
+  put_value(writer, plane->dc, 0, quantized[0] - plane->last_dc);
   plane->last_dc = quantized[0];
-  put_bits(writer, plane->dc->code[size], plane->dc->length[size]);
-  if (size > 0) put_bits(writer, (uint32_t)(step < 0 ? step - 1 : step), size);
-  for (int k = 1; k < 64; k++) {
-    if (quantized[k] == 0) {
-      run++;
-      continue;
-    }
+  for (; in_order != 0; in_order &= in_order - 1) {
+    int k = __builtin_ctzll(in_order), run = k - last - 1;
     for (; run > 15; run -= 16) put_bits(writer, plane->ac->code[0xf0], plane->ac->length[0xf0]);
-    size = size_of(quantized[k]);
-    put_bits(writer, plane->ac->code[run << 4 | size], plane->ac->length[run << 4 | size]);
-    put_bits(writer, (uint32_t)(quantized[k] < 0 ? quantized[k] - 1 : quantized[k]), size);
-    run = 0;
+    put_value(writer, plane->ac, run, quantized[transposed(zigzag[k])]);
+    last = k;
   }
-  if (run > 0) put_bits(writer, plane->ac->code[0], plane->ac->length[0]);
+  if (last < 63) put_bits(writer, plane->ac->code[0], plane->ac->length[0]);
 }
 
 static void put_part(Bytes *to, int marker, const void *bytes, size_t length) {
@@ -117,25 +109,51 @@ static void scale_table(uint8_t *to, const uint8_t *from, int quality) {
   }
 }
 
-// The samples of one band, which begins at row `top` of the picture. At its edges, the last pixels are repeated.
-static void fill_planes(const Picture *picture, Plane *planes, int top, int lines) {
-  int last = picture->width - 1;
-  for (int y = 0; y < lines; y++) {
-    const uint8_t *row = picture->rows[top + y < picture->height ? top + y : picture->height - 1];
-    float *luma = planes[0].samples + y * planes[0].stride;
-    for (int x = 0; x < planes[0].stride; x++) {
-      const uint8_t *pixel = row + (x < last ? x : last) * picture->channels;
-      luma[x] = (picture->channels == 1 ? pixel[0] : 0.299f * pixel[0] + 0.587f * pixel[1] + 0.114f * pixel[2]) - 128;
+// A row of the picture, as long as the plane: at the edges, the last pixels are repeated, in `room`.
+static const uint8_t *full_row(const Picture *picture, int y, int length, uint8_t *room) {
+  const uint8_t *row = picture->rows[y < picture->height ? y : picture->height - 1];
+  int channels = picture->channels, end = picture->width * channels;
+  if (picture->width == length) return row;
+  memcpy(room, row, (size_t)end);
+  for (int at = end; at < length * channels; at++) room[at] = room[at - channels];
+  return room;
+}
+
+static inline v128_t weigh(v128_t r, v128_t g, v128_t b, const float weights[4]) {
+  v128_t red = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(r), wasm_f32x4_splat(weights[0])), green = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(g), wasm_f32x4_splat(weights[1]));
+  v128_t blue = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(b), wasm_f32x4_splat(weights[2]));
+  return wasm_f32x4_add(wasm_f32x4_add(red, green), wasm_f32x4_add(blue, wasm_f32x4_splat(weights[3])));
+}
+
+static inline void store_luma(Pixels pixels, float *to) {
+  static const float weights[4] = {0.299f, 0.587f, 0.114f, -128};
+  wasm_v128_store(to, weigh(wasm_u32x4_extend_low_u16x8(pixels.r), wasm_u32x4_extend_low_u16x8(pixels.g), wasm_u32x4_extend_low_u16x8(pixels.b), weights));
+  wasm_v128_store(to + 4, weigh(wasm_u32x4_extend_high_u16x8(pixels.r), wasm_u32x4_extend_high_u16x8(pixels.g), wasm_u32x4_extend_high_u16x8(pixels.b), weights));
+}
+
+// Of two rows of pixels, the sums of two each.
+static inline v128_t sum_of_four(v128_t upper, v128_t lower) { return wasm_u32x4_extadd_pairwise_u16x8(wasm_i16x8_add(upper, lower)); }
+
+// The samples of one band, which begins at row `top` of the picture. `room` is for two rows.
+static void fill_planes(const Picture *picture, Plane *planes, int top, int lines, uint8_t *room) {
+  static const float blue[4] = {0.25f * -0.168736f, 0.25f * -0.331264f, 0.25f * 0.5f, 0}, red[4] = {0.25f * 0.5f, 0.25f * -0.418688f, 0.25f * -0.081312f, 0};
+  int stride = planes[0].stride;
+  for (int y = 0; y < lines; y += 2) {
+    float *luma = planes[0].samples + y * stride;
+    const uint8_t *rows[2] = {full_row(picture, top + y, stride, room), full_row(picture, top + y + 1, stride, room + stride * picture->channels)};
+    if (picture->channels == 1) {
+      for (int x = 0; x < stride; x++) luma[x] = rows[0][x] - 128.0f;
+      for (int x = 0; x < stride; x++) luma[stride + x] = rows[1][x] - 128.0f;
+      continue;
     }
-    if (picture->channels == 1 || y % 2 == 0) continue;
-    const uint8_t *above = picture->rows[top + y - 1 < picture->height ? top + y - 1 : picture->height - 1];
-    for (int x = 0; x < planes[1].stride; x++) {
-      int left = (x * 2 < last ? x * 2 : last) * 3, right = (x * 2 + 1 < last ? x * 2 + 1 : last) * 3, at = y / 2 * planes[1].stride + x;
-      float r = above[left] + above[right] + row[left] + row[right];
-      float g = above[left + 1] + above[right + 1] + row[left + 1] + row[right + 1];
-      float b = above[left + 2] + above[right + 2] + row[left + 2] + row[right + 2];
-      planes[1].samples[at] = 0.25f * (-0.168736f * r - 0.331264f * g + 0.5f * b);
-      planes[2].samples[at] = 0.25f * (0.5f * r - 0.418688f * g - 0.081312f * b);
+    for (int x = 0; x < stride; x += 8) {
+      Pixels upper = load_pixels(rows[0] + x * 3), lower = load_pixels(rows[1] + x * 3);
+      store_luma(upper, luma + x);
+      store_luma(lower, luma + stride + x);
+      v128_t r = sum_of_four(upper.r, lower.r), g = sum_of_four(upper.g, lower.g), b = sum_of_four(upper.b, lower.b);
+      int at = y / 2 * planes[1].stride + x / 2;
+      wasm_v128_store(planes[1].samples + at, weigh(r, g, b, blue));
+      wasm_v128_store(planes[2].samples + at, weigh(r, g, b, red));
     }
   }
 }
@@ -145,8 +163,6 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
   int across = (picture->width + unit - 1) / unit, down = (picture->height + unit - 1) / unit;
   uint8_t quants[2][64];
   Codes *codes = take(4 * sizeof(Codes));
-  for (int u = 0; u < 8; u++)
-    for (int x = 0; x < 8; x++) cosine_table[u * 8 + x] = (float)(cos((2 * x + 1) * u * 3.14159265358979323846 / 16) * (u == 0 ? 0.35355339059327379 : 0.5));
   scale_table(quants[0], quant_luma, quality);
   scale_table(quants[1], quant_chroma, quality);
   load_codes(&codes[0], dc_luma);
@@ -160,7 +176,7 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
   for (int c = 0; c < count; c++) {
     int h = c == 0 && count == 3 ? 2 : 1;
     planes[c] = (Plane){.stride = across * h * 8, .h = h, .dc = &codes[c > 0 ? 2 : 0], .ac = &codes[c > 0 ? 3 : 1]};
-    for (int k = 0; k < 64; k++) planes[c].quant_inverse[k] = 1 / (float)quants[c > 0][k];
+    for (int k = 0; k < 64; k++) planes[c].factors[transposed(zigzag[k])] = 0.125f / (quants[c > 0][k] * dct_scale[zigzag[k] / 8] * dct_scale[zigzag[k] % 8]);
     planes[c].samples = take((size_t)(planes[c].stride * h * 8) * sizeof(float));
     memcpy(frame + 6 + c * 3, (uint8_t[]){(uint8_t)(c + 1), (uint8_t)(h << 4 | h), c > 0}, 3);
     memcpy(scan + 1 + c * 2, (uint8_t[]){(uint8_t)(c + 1), c > 0 ? 0x11 : 0}, 2);
@@ -177,8 +193,9 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
   if (count == 3) put_table(to, 0xc4, 0x11, ac_chroma, sizeof ac_chroma);
   put_part(to, 0xda, scan, (size_t)(4 + count * 2));
   BitWriter writer = {to, 0, 0};
+  uint8_t *room = take((size_t)(planes[0].stride * count * 2));
   for (int band = 0; band < down; band++) {
-    fill_planes(picture, planes, band * unit, unit);
+    fill_planes(picture, planes, band * unit, unit, room);
     for (int at = 0; at < across; at++) {
       for (int c = 0; c < count; c++) {
         Plane *plane = &planes[c];
@@ -188,9 +205,11 @@ void encode_jpeg(const Picture *picture, int quality, Bytes *to) {
       }
     }
   }
-  make_room(to, 2);
+  make_room(to, BLOCK_BYTES_MAX);
   put_bits(&writer, 0x7f, 7);
+  for (; writer.count >= 8; writer.count -= 8) put_byte(to, (uint8_t)(writer.bits >> (writer.count - 8)));
   append(to, "\xff\xd9", 2);
   for (int c = 0; c < count; c++) free(planes[c].samples);
+  free(room);
   free(codes);
 }

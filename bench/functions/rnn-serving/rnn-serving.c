@@ -65,32 +65,41 @@ static uint32_t bearers_of(const char *text) {
 
 static float sigmoid(float x) { return 1 / (1 + expf(-x)); }
 
-// One step: `both` is the input and, behind it, the state, which is replaced.
-static void step(float *both, int letter, int language) {
-  float gated[UNITS * 2], update[UNITS];
-  float *state = both + UNITS;
-  for (int k = 0; k < UNITS; k++) both[k] = letters[letter][k] + languages[language][k];
-  memcpy(gated, both, UNITS * sizeof(float));
+// What the letter adds to every gate, with the bias. It does not depend on the state, so it is worked out once per request.
+static float *load_letter(int letter, int language) {
+  float input[UNITS], *sums = take(UNITS * 3 * sizeof(float));
+  for (int k = 0; k < UNITS; k++) input[k] = letters[letter][k] + languages[language][k];
+  memcpy(sums, gates.bias, UNITS * 3 * sizeof(float));
+  add_products(gates.rows, UNITS * 3, 0, input, UNITS, sums);
+  return sums;
+}
+
+// One step; replaces the state.
+static void step(float *state, const float *of_letter) {
+  float sums[UNITS * 3], gated[UNITS];
+  memcpy(sums, of_letter, sizeof sums);
+  add_products(gates.rows, UNITS * 2, UNITS, state, UNITS, sums);
+  for (int k = 0; k < UNITS; k++) gated[k] = state[k] * sigmoid(sums[UNITS + k]);
+  add_products(gates.rows + UNITS * 2, UNITS, UNITS, gated, UNITS, sums + UNITS * 2);
   for (int k = 0; k < UNITS; k++) {
-    update[k] = sigmoid(gates.bias[k] + dot(gates.rows[k].weights, both, UNITS * 2));
-    gated[UNITS + k] = state[k] * sigmoid(gates.bias[UNITS + k] + dot(gates.rows[UNITS + k].weights, both, UNITS * 2));
-  }
-  for (int k = 0; k < UNITS; k++) {
-    float candidate = tanhf(gates.bias[UNITS * 2 + k] + dot(gates.rows[UNITS * 2 + k].weights, gated, UNITS * 2));
-    state[k] = (1 - update[k]) * state[k] + update[k] * candidate;
+    float update = sigmoid(sums[k]);
+    state[k] = (1 - update) * state[k] + update * tanhf(sums[UNITS * 2 + k]);
   }
 }
 
 // Writes a name that begins with `letter`; returns the mean probability of its letters, in thousandths.
-static int write_name(int letter, int language, Random *random, char *name) {
-  float both[UNITS * 2] = {0}, scores[LETTERS], likelihood = 0;
+static int write_name(int letter, int language, float **of_letters, Random *random, char *name) {
+  float state[UNITS] = {0}, scores[LETTERS], likelihood = 0;
   int length = 0;
   while (letter != END && length < LENGTH_MAX) {
     name[length++] = (char)('a' + letter);
-    step(both, letter, language);
+    if (of_letters[letter] == NULL) of_letters[letter] = load_letter(letter, language);
+    step(state, of_letters[letter]);
     float sum = 0, highest = -1e30f, dice = next_float(random);
+    memset(scores, 0, sizeof scores);
+    add_products(output.rows, LETTERS, 0, state, UNITS, scores);
     for (int b = 0; b < LETTERS; b++) {
-      scores[b] = output.bias[b] + 0.5f * dot(output.rows[b].weights, both + UNITS, UNITS) + follows[language][letter][b];
+      scores[b] = output.bias[b] + 0.5f * scores[b] + follows[language][letter][b];
       highest = fmaxf(highest, scores[b]);
     }
     for (int b = 0; b < LETTERS; b++) sum += scores[b] = expf(scores[b] - highest);
@@ -114,7 +123,9 @@ EXPORT("skep_init") void skep_init(void) {
   output = load_layer(UNITS, LETTERS, 98);
   for (int k = 0; k < NAMES / 2; k++) add_name(&random);
   char name[LENGTH_MAX + 1];
-  write_name(0, 0, &random, name);
+  float *of_letters[LETTERS] = {0};
+  write_name(0, 0, of_letters, &random, name);
+  for (int k = 0; k < LETTERS; k++) free(of_letters[k]);
 }
 
 EXPORT("handle") void handle(void) {
@@ -135,11 +146,13 @@ EXPORT("handle") void handle(void) {
   }
   Random random = {seed * 2654435761u | 1};
   for (int k = 0; k < 4; k++) next_random(&random);
+  float *of_letters[LETTERS] = {0};
   for (const char *initial = initials; *initial != 0; initial++) {
     char name[LENGTH_MAX + 1];
-    int likelihood = write_name(*initial - 'a', language, &random, name);
+    int likelihood = write_name(*initial - 'a', language, of_letters, &random, name);
     uint32_t bearers = bearers_of(name);
     answer("%c%s: %d/1000, %s (%u)\n", name[0] - 'a' + 'A', name + 1, likelihood, bearers > 0 ? "known" : "new", (unsigned)bearers);
   }
+  for (int k = 0; k < LETTERS; k++) free(of_letters[k]);
   free(request.bytes);
 }

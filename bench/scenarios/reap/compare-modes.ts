@@ -31,6 +31,8 @@ export interface Variant {
   readonly readAheadKb?: number
   /** An instance that has served before, and keeps its memory. */
   readonly isWarm?: true
+  /** Of another revision with the same code: its working set is kept in another form. */
+  readonly number?: number
 }
 
 /** Figure 5.2's four designs, ours, and what they are compared with. */
@@ -40,6 +42,7 @@ export function variantsFor(disk: Disk): readonly Variant[] {
   return [
     ...modes.map((mode): Variant => ({ label: mode, mode })),
     ...(usual ? [{ label: `lazy-${USUAL_READ_AHEAD_KB}kb`, mode: 'lazy', readAheadKb: USUAL_READ_AHEAD_KB } satisfies Variant] : []),
+    { label: 'zstd', mode: 'zstd', number: 2 },
     // A lazily mapped memory that stays would keep the pages of the image in the page cache, for everybody.
     { label: 'warm', mode: 'reap', isWarm: true },
   ]
@@ -84,14 +87,16 @@ export interface Compare {
 }
 
 /** Of any of its modes. They share a snapshot, because only `restore` differs. */
-export function revisionOf(lab: FaasletLab, { name, files, config }: ColdFunction, variant: Pick<Variant, 'mode' | 'isWarm'>, over: { readonly number?: number; readonly namespace?: string } = {}): Revision {
-  return lab.revision({ namespace: over.namespace ?? 'bench', name, number: over.number ?? 1, files, config: { ...config, restore: variant.mode, reuse: variant.isWarm === true } })
+export function revisionOf(lab: FaasletLab, { name, files, config }: ColdFunction, variant: Pick<Variant, 'mode' | 'isWarm' | 'number'>, over: { readonly number?: number; readonly namespace?: string } = {}): Revision {
+  return lab.revision({ namespace: over.namespace ?? 'bench', name, number: over.number ?? variant.number ?? 1, files, config: { ...config, restore: variant.mode, reuse: variant.isWarm === true } })
 }
 
 export async function compareModes({ lab, disk, fn, variants, iterations }: Compare): Promise<FunctionResult> {
-  const any = revisionOf(lab, fn, variants[0]!)
-  await lab.boot(any)
-  await lab.record(any, fn.recorded)
+  for (const variant of variants.filter(({ number }, index) => variants.findIndex((other) => other.number === number) === index)) {
+    const revision = revisionOf(lab, fn, variant)
+    await lab.boot(revision)
+    await lab.record(revision, fn.recorded)
+  }
   disk.sync()
   const attached = new Map<Variant, Attached>()
   try {
@@ -101,12 +106,13 @@ export async function compareModes({ lab, disk, fn, variants, iterations }: Comp
     // One more than what is measured, and the working set is never found to be wrong, and recorded anew with the other input.
     for (const one of attached.values()) for (let turn = 0; turn <= iterations; turn++) await lab.invoke(one, fn.recorded)
     const answers = new Map<Variant, Answer[]>(variants.map((variant) => [variant, []]))
-    const files = lab.snapshotFiles(attached.get(variants[0]!)!)
+    const filesOf = (variant: Variant): string => lab.snapshotFiles(attached.get(variant)!)
+    const files = filesOf(variants[0]!)
     const directMbPerS: number[] = []
     for (let iteration = 0; iteration < iterations; iteration++) {
       for (let turn = 0; turn < variants.length; turn++) {
         const variant = variants[(turn + iteration) % variants.length]!
-        if (variant.isWarm !== true) await emptyCache(disk, [files])
+        if (variant.isWarm !== true) await emptyCache(disk, [filesOf(variant)])
         const answer = await lab.invoke(attached.get(variant)!, fn.replayed)
         checkStart(fn.name, variant, answer.figures)
         answers.get(variant)!.push(answer)

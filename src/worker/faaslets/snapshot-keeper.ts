@@ -25,6 +25,7 @@ import type { Revision } from '#contract/function-config.ts'
 import { decodeCapture, decodeRecording } from '#pager/capture-stream.ts'
 import type { SnapshotIdentity } from '#pager/header-codec.ts'
 import { PAGE_BYTES } from '#pager/snapshot.ts'
+import { workingSetDefaults } from '#pager/working-set-file.ts'
 import type { SnapshotLease } from '../snapshots/snapshot-entry.ts'
 import type { SnapshotStore } from '../snapshots/snapshot-store.ts'
 import type { Attachment } from './attachment.ts'
@@ -167,7 +168,8 @@ export class SnapshotKeeper {
   async #captureTrace(place: Place, lease: SnapshotLease): Promise<void> {
     using stream = await this.#connect(place, 'trace')
     const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES })
-    await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() })
+    const encoding = place.revision.config.restore === 'zstd' ? 'zstd' : workingSetDefaults.encoding
+    await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() }, { ...workingSetDefaults, encoding })
     this.#tell(place.revision)
   }
 

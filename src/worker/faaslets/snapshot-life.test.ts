@@ -138,17 +138,17 @@ describe('the life of a snapshot', { skip: workerSkip, timeout: 60_000 }, () => 
     await eventually(() => again.store.list()[0], 'there is a snapshot again')
   })
 
-  test('a working set that cannot be read any more is one typed error, and everything is made anew', async (context) => {
+  for (const mode of ['reap', 'zstd'] as const) test(`a working set that cannot be read any more is one typed error, and everything is made anew (${mode})`, async (context) => {
     const { store, directory, lost } = await snapshotStore(context)
     const ground = workerGround(context, { snapshots: store, runtimes })
-    const instance = await ground.start(ground.revision(born, { ...js, restore: 'reap' }))
-    while ((await ask(ground, instance)).figures.mode !== 'reap') continue
+    const instance = await ground.start(ground.revision(born, { ...js, restore: mode }))
+    while ((await ask(ground, instance)).figures.mode !== mode) continue
     const before = store.list()[0]!.imageId
     const [set] = (readdirSync(directory, { recursive: true }) as string[]).filter((path) => basename(path) === 'working-set')
     truncateSync(join(directory, set!), 4096)
     const { sink } = await ground.invoke(instance)
     assert.equal(sink.error?.code, 'SNAPSHOT_DAMAGED')
-    while ((await ask(ground, instance)).figures.mode !== 'reap') continue
+    while ((await ask(ground, instance)).figures.mode !== mode) continue
     assert.notEqual(store.list()[0]!.imageId, before)
     assert.deepEqual(lost, ['snapshot: SNAPSHOT_DAMAGED'])
     assert.equal(ground.worker.faasletHosts().length, 1)
