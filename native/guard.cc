@@ -1,6 +1,6 @@
 // guard(run, deadlineMs): calls a function that may spin, and the jobs that it leaves in the microtask queue, until a deadline.
 //
-// This file alone uses V8 itself: N-API can neither terminate nor run the microtask queue. All four functions are plain exported
+// This file uses V8 itself: N-API can neither terminate nor run the microtask queue. All four functions are plain exported
 // symbols of v8.h; nothing depends on the layout of V8's objects. The addon's file name carries the modules ABI all the same.
 #include <v8-isolate.h>
 #include <v8-microtask-queue.h>

@@ -134,6 +134,7 @@ napi_value Initialise(napi_env env, napi_value exports) {
   napi_set_instance_data(env, environment, TakeDown, nullptr);
   RegisterGuard(env, exports);
   RegisterRanges(env, exports);
+  RegisterObjects(env, exports);
   Export(env, exports, "share", Share);
   Export(env, exports, "faultSupport", FaultSupported);
   Export(env, exports, "notingSupport", NotingSupported);

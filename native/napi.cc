@@ -29,8 +29,18 @@ double Arguments::Number(size_t index, double min, double max, const char* name)
   return value;
 }
 
+uint64_t Arguments::Whole(size_t index, double min, double max, const char* name) {
+  const double number = Number(index, min, max, name);
+  const uint64_t value = static_cast<uint64_t>(number);
+  if (ok && static_cast<double>(value) != number) {
+    ok = false;
+    Refuse(env, std::string(name) + " is " + std::to_string(number) + ", which is no whole number");
+  }
+  return value;
+}
+
 uint64_t Arguments::Aligned(size_t index, const char* name) {
-  uint64_t value = static_cast<uint64_t>(Number(index, 0, 9007199254740991.0, name));
+  const uint64_t value = Whole(index, 0, 9007199254740991.0, name);
   if (ok && value % kPage != 0) {
     ok = false;
     Refuse(env, std::string(name) + " is " + std::to_string(value) + ", which is no multiple of " + std::to_string(kPage));
@@ -107,6 +117,7 @@ Slot* Arguments::Known(size_t index) {
     range.base = base;
     range.fileBytes = 0;
     range.mapped = nullptr;
+    range.overlaid = false;
   }
   range.bytes = bytes;
   ok = true;

@@ -51,7 +51,9 @@ class Arguments {
   napi_value at(size_t index) const { return values_[index]; }
 
   double Number(size_t index, double min, double max, const char* name);
-  int Descriptor(size_t index, const char* name) { return static_cast<int>(Number(index, 0, 1 << 30, name)); }
+  // A number without a fraction.
+  uint64_t Whole(size_t index, double min, double max, const char* name);
+  int Descriptor(size_t index, const char* name) { return static_cast<int>(Whole(index, 0, 1 << 30, name)); }
   // A multiple of the page.
   uint64_t Aligned(size_t index, const char* name);
   std::vector<Run> Runs(size_t index, const char* name);
@@ -76,6 +78,7 @@ napi_value MakeError(napi_env env, const Status& status);
 // Reads where the memory lies now. False when it is no page-aligned ArrayBuffer's.
 bool Locate(napi_env env, napi_value memory, char** base, size_t* bytes);
 
+void RegisterObjects(napi_env env, napi_value exports);
 void RegisterGuard(napi_env env, napi_value exports);
 void RegisterRanges(napi_env env, napi_value exports);
 void RegisterTools(napi_env env, napi_value exports);

@@ -24,6 +24,7 @@ Status Range::BecomeFile(const std::shared_ptr<Image>& image) {
   if (!status.ok()) return status;
   const size_t before = std::exchange(fileBytes, image->bytes);
   mapped = image;
+  overlaid = false;
   char* const zero = base + image->bytes;
   if (before > image->bytes) {
     status = MapZero(zero, before - image->bytes);
@@ -39,13 +40,20 @@ Status Range::BecomeZero() {
   Unwatch();
   fileBytes = 0;
   mapped = nullptr;
+  overlaid = false;
   return MapZero(base, bytes);
 }
 
 Status Range::Reset() {
+  if (overlaid) return mapped != nullptr ? BecomeFile(mapped) : BecomeZero();
   Unwatch();
   // A private mapping of a file shows the file's content again.
   return madvise(base, bytes, MADV_DONTNEED) == 0 ? Status::Ok() : Status::Errno("madvise");
+}
+
+void Range::Overlay(size_t memoryBytes) {
+  overlaid = true;
+  fileBytes = memoryBytes;
 }
 
 }  // namespace skep

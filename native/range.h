@@ -26,6 +26,8 @@ struct Range {
   std::shared_ptr<Watched> watched;
   // Of the first bytes, those whose touches are noted (touched.h).
   size_t notedBytes = 0;
+  // Other memory has been mapped into a part (objects.cc), so the pages alone no longer say what is mapped where.
+  bool overlaid = false;
   bool busy = false;
 
   // Ends watching and noting, as far as it does.
@@ -36,6 +38,8 @@ struct Range {
   Status BecomeZero();
   // As after the last BecomeFile or BecomeZero, without a new mapping: the cheapest way back to a lazily restored image.
   Status Reset();
+  // Something of others is going to be mapped into this memory: the next restore or reset maps all of it anew (A2).
+  void Overlay(size_t memoryBytes);
 };
 
 }  // namespace skep

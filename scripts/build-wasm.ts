@@ -12,7 +12,7 @@ const repository = join(import.meta.dirname, '..')
 const folder = join(repository, 'test/functions/wasm')
 const common = ['--target=wasm32-wasi', '-Oz', '-Wall', '-Wextra', '-Werror', '-I', join(repository, 'runtimes/faaslet/wasi')]
 /** What differs: a command keeps the names of its functions, which a stack shows. */
-const flags: Readonly<Record<string, readonly string[]>> = { command: ['-Wl,--strip-debug'], reactor: ['-mexec-model=reactor', '-s'] }
+const flags: Readonly<Record<string, readonly string[]>> = { command: ['-Wl,--strip-debug'], reactor: ['-mexec-model=reactor', '-s'], objects: ['-mexec-model=reactor', '-s', '-O2'], lazy: ['-mexec-model=reactor', '-s'] }
 
 for (const file of readdirSync(folder).filter((name) => name.endsWith('.c'))) {
   const name = file.slice(0, -2)

@@ -42,6 +42,13 @@ export interface Filled {
   readonly isSample: boolean
 }
 
+/** The pages that a recorded invocation touched, and of which image. */
+export interface Trace {
+  readonly faults: Uint32Array
+  readonly ordered: boolean
+  readonly imageId: string
+}
+
 export interface FaasletSource extends Disposable {
   /** What memories are restored from, where there is such a thing. */
   readonly image: PagedImage | undefined
@@ -51,7 +58,7 @@ export interface FaasletSource extends Disposable {
   /** Fills it. A promise where that reads much: the memory is not to be touched until it is settled. @throws what restores throw. */
   fill(held: HeldMemory): Filled | Promise<Filled>
   /** The invocation on it has ended. @returns what to say of it, and pages for the worker when it was recorded. */
-  ended(held: HeldMemory, filled: Filled): { readonly figures: Partial<StartFigures>; readonly trace?: { readonly faults: Uint32Array; readonly ordered: boolean } }
+  ended(held: HeldMemory, filled: Filled): { readonly figures: Partial<StartFigures>; readonly trace?: Trace }
   /** What was recorded could not be kept, or was no invocation: the next one is recorded. */
   recordAgain(): void
 }
@@ -116,6 +123,11 @@ export class ImageSource implements FaasletSource {
     this.#recording = use.record === 'no' || this.#files.workingSetHeader !== undefined ? 'no' : 'due'
   }
 
+  /** Invocations that the instance had answered of which it is. */
+  get answered(): number {
+    return this.#files.image.answered
+  }
+
   fill(held: HeldMemory): Filled | Promise<Filled> {
     const { paged } = held
     const decision = decide(this.#rerecord, rerecordDefaults)
@@ -155,7 +167,7 @@ export class ImageSource implements FaasletSource {
       return { figures: { ...figures, pagesUnused: unused } }
     }
     if (known !== undefined) this.#rerecord = afterRecording(this.#rerecord, rerecordDefaults)
-    return { figures, trace: touched }
+    return { figures, trace: { ...touched, imageId: this.#files.image.imageId } }
   }
 
   recordAgain(): void {

@@ -24,7 +24,7 @@ interface Prepared {
 }
 
 const prepared = new WeakMap<Guest, Prepared>()
-/** What the tables of a booted faaslet held before any of its code ran. */
+/** What the tables of a faaslet that may be captured held before any of its code ran. */
 const freshTables = new WeakMap<Faaslet, readonly (readonly unknown[])[]>()
 
 /**
@@ -40,7 +40,7 @@ export async function boot(guest: Guest, memory: WebAssembly.Memory = newMemory(
   return faaslet
 }
 
-/** What a snapshot of a booted faaslet holds. The memory is the faaslet's own: read it before the faaslet goes on. */
+/** What a snapshot of a faaslet holds that was booted here, or restored `forCapture`. The memory is the faaslet's own: read it before the faaslet goes on. */
 export function capture(guest: Guest, faaslet: Faaslet): Capture {
   const problem = guest.snapshotProblem?.(faaslet)
   if (problem !== undefined) return { kind: 'problem', reason: problem }
@@ -57,10 +57,11 @@ export function capture(guest: Guest, faaslet: Faaslet): Capture {
 
 /**
  * A faaslet as it was when `state` was captured.
- * @param memory Filled already, of at least the pages that it had then.
+ * @param memory Filled already, of at least the pages that it had then. @param forCapture Whether it may be captured itself later.
  */
-export function restore(guest: Guest, memory: WebAssembly.Memory, state: SnapshotState): Faaslet {
+export function restore(guest: Guest, memory: WebAssembly.Memory, state: SnapshotState, forCapture = false): Faaslet {
   const faaslet = instantiate(guest, guest.module.restore, memory)
+  if (forCapture) freshTables.set(faaslet, entriesOf(guest, faaslet))
   const { exports } = faaslet
   const { globals, tables } = guest.module
   for (let at = 0; at < globals.length; at++) {
@@ -100,7 +101,7 @@ function entriesOf(guest: Guest, faaslet: Faaslet): unknown[][] {
 function tablePatches(guest: Guest, faaslet: Faaslet): TablePatch[] | string {
   if (guest.module.tables.length === 0) return []
   const fresh = freshTables.get(faaslet)
-  if (fresh === undefined) return 'it was not booted here, so what its tables began with is not known'
+  if (fresh === undefined) return 'what its tables began with is not known'
   const places = new Map<unknown, { readonly table: number; readonly at: number }>()
   fresh.forEach((entries, table) => entries.forEach((entry, at) => entry !== null && !places.has(entry) && places.set(entry, { table, at })))
   const patches: TablePatch[] = []

@@ -16,10 +16,12 @@ export interface Faaslet {
   readonly exports: WebAssembly.Exports
   /** Undefined while it boots. */
   invocation: Invocation | undefined
-  /** By when it has to have booted, on the scale of performance.now(). */
-  readonly bootDeadlineMs?: number
+  /** By when it has to have booted, or to be at rest, on the scale of performance.now(). */
+  bootDeadlineMs?: number
   /** The guest's own, for this one faaslet. */
   state: unknown
+  /** Where bodies were mapped over its memory (passed-memory.ts), pages of 4 KB. */
+  mapped?: { readonly page: number; readonly pages: number }[]
 }
 
 /**
@@ -51,6 +53,10 @@ export interface Guest {
   invoke(faaslet: Faaslet, invocation: Invocation): Promise<void>
   /** After `boot`: why a snapshot would not hold the whole faaslet (an open file, say). Absent: it always does. */
   snapshotProblem?(faaslet: Faaslet): string | undefined
+  /** After `invoke` has resolved: what of its invocations was cut off by their end, so that it may wait in vain for ever. Absent: nothing. */
+  cutOff?(faaslet: Faaslet): string | undefined
+  /** Between two invocations, before `capture`: brings it to rest. @throws PlatformError: it is of no further use then. */
+  rest?(faaslet: Faaslet): void
   /** After `invoke` has resolved: whether it may be given another invocation. Absent: it may. One whose `invoke` threw never may. */
   isReusable?(faaslet: Faaslet): boolean
 }

@@ -2,6 +2,7 @@
  * The faaslet host: one process that runs the faaslets of one tenant, inside a process sandbox.
  *
  *   descriptor 3       commands of the platform, events of the host (contract/frames.ts)
+ *   descriptor 5       bodies that are passed as memory, of all revisions (passed-memory.ts)
  *   /app/<id>.sock     one connection per revision: frames, as a runtime of its own has them on descriptor 3
  *   /app/<id>/         that revision's code and snapshot, read-only
  *
@@ -13,7 +14,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { FRAMES_VERSION, FrameType, parseJson } from '../../src/contract/frames.ts'
-import type { HelloFrame, HostCommand, HostEvent } from '../../src/contract/frames.ts'
+import type { CaptureKind, HelloFrame, HostCommand, HostEvent } from '../../src/contract/frames.ts'
 import { PlatformError } from '../../src/contract/errors.ts'
 import { encodeCapture, encodeRecording } from '../../src/pager/capture-stream.ts'
 import { loadNative } from '../../src/pager/native.ts'
@@ -21,6 +22,7 @@ import { Channel } from '../node/channel.ts'
 import { EXIT_BROKEN, Host } from '../node/host.ts'
 import { makeEntries } from './enter.ts'
 import { javaScriptEngine } from './make-guest.ts'
+import { HostMemory, MemorySocket } from './passed-memory.ts'
 import { ServedRevision } from './served-revision.ts'
 import { encodeState } from './wasm/state-codec.ts'
 
@@ -29,6 +31,7 @@ const root = process.env['SKEP_APP_DIR'] ?? '/app'
 loadNative(process.env['SKEP_NATIVE'])
 
 const entries = makeEntries()
+const memorySocket = MemorySocket.find()
 const served = new Map<string, ServedRevision>()
 
 const control = new Channel({
@@ -44,7 +47,7 @@ const control = new Channel({
 })
 
 await javaScriptEngine(import.meta.dirname)
-const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime: 'faaslet', version: process.version, pid: process.pid, stops: entries.running.hold !== undefined }
+const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime: 'faaslet', version: process.version, pid: process.pid, stops: entries.running.hold !== undefined, memory: memorySocket !== undefined }
 control.send(FrameType.hello, 0, 0, JSON.stringify(hello))
 
 function obey(command: HostCommand): void {
@@ -59,25 +62,28 @@ function obey(command: HostCommand): void {
 }
 
 function attach(id: string, path: string): void {
+  const memory = memorySocket === undefined ? undefined : new HostMemory(memorySocket)
   const host = new Host({
     to: { path },
+    memory,
     exit: () => {
       if (!served.delete(id)) return
       revision.close()
       void host.channel.close()
     },
   })
-  const revision = new ServedRevision({ id, host, entries, root, tell })
+  const revision = new ServedRevision({ id, host, memory, entries, root, tell })
   served.set(id, revision)
   host.serve(revision)
   host.hello('faaslet')
 }
 
-async function capture(id: string, what: 'image' | 'trace', socket: Socket): Promise<void> {
+async function capture(id: string, what: CaptureKind, socket: Socket): Promise<void> {
   try {
     const revision = served.get(id)
-    if (what === 'image') {
-      const template = revision?.template()
+    if (what !== 'trace') {
+      using ripe = what === 'ripe' ? revision?.takeRipe() : undefined
+      const template = what === 'ripe' ? ripe?.template : revision?.template()
       if (template === undefined) throw new Error('there is nothing to capture')
       await pipeline(Readable.from(encodeCapture(template.memory, new TextEncoder().encode(encodeState(template.state))), { objectMode: true }), socket)
     } else {

@@ -10,6 +10,7 @@ import type { CallOptions } from '../node/calls.ts'
 import type { Host } from '../node/host.ts'
 import type { Entries } from './enter.ts'
 import type { Faaslet, Guest, GuestModule } from './guest.ts'
+import type { HostMemory } from './passed-memory.ts'
 import { JavaScriptGuest } from './js/guest.ts'
 import { decodePrelude } from './js/prelude-file.ts'
 import type { Prelude } from './js/prelude-file.ts'
@@ -31,6 +32,8 @@ export interface MakeGuestOptions {
   readonly bytes: Uint8Array
   readonly entries: Entries
   readonly host: Host
+  /** By which bodies are mapped into the guest; absent where they are copied. */
+  readonly memory: HostMemory | undefined
 }
 
 /** The engine of kind js, compiled: once per host, ahead of its first function. */
@@ -48,7 +51,7 @@ export function javaScriptEngine(directory = import.meta.dirname): Promise<JavaS
 }
 
 /** @throws PlatformError CODE_INVALID, HANDLER_NOT_FOUND. */
-export async function makeGuest({ frame, init, directory, bytes, entries, host }: MakeGuestOptions): Promise<MadeGuest> {
+export async function makeGuest({ frame, init, directory, bytes, entries, host, memory }: MakeGuestOptions): Promise<MadeGuest> {
   const { enter, running } = entries
   const network = init.network === 'host' ? { fetch } : {}
   if (init.kind === 'js') {
@@ -65,6 +68,7 @@ export async function makeGuest({ frame, init, directory, bytes, entries, host }
       running,
       open: (options: CallOptions) => new Call(host, options),
       log: (stream, level, text) => sendLog(host, stream, level, text),
+      memory,
       ...network,
     })
     return { guest, shape: undefined, shapeOf: (faaslet) => guest.shapeOf(faaslet) }
@@ -78,6 +82,7 @@ export async function makeGuest({ frame, init, directory, bytes, entries, host }
     running,
     log: (level, text, stream) => sendLog(host, stream, level, text),
     call: (options) => new Call(host, options),
+    memory,
     ...network,
   })
   const shape = guest.shape.kind === 'command' ? 'command' : 'handler'

@@ -3,12 +3,12 @@
  *
  * It is the instance behind a connection (node/host.ts), as a JavaScript function is behind descriptor 3 of a process of its own.
  * Each invocation gets a faaslet of its own, from the pager's memory to the guest's answer; with `reuse`, one that has
- * answered serves the next.
+ * answered serves the next; with `snapshotAfter`, one of them serves the first ones (ripening.ts).
  *
  *   invoke ─▶ memory ─▶ fill ─▶ instantiate ─▶ guest.invoke ─▶ answer ─▶ memory given back
  *
  * Invariants:
- *   R1. Without `reuse`, nothing that one invocation wrote is ever seen by another: neither memory, globals nor table.
+ *   R1. Without `reuse` and `snapshotAfter`, nothing that one invocation wrote is ever seen by another: neither memory, globals nor table.
  *   R2. A faaslet that failed, was stopped or cancelled is never used again.
  *   R3. An old source is disposed only when no memory that it filled is in use.
  */
@@ -22,17 +22,22 @@ import type { Host, Instance } from '../node/host.ts'
 import type { Invocation } from '../node/invocation.ts'
 import type { Entries } from './enter.ts'
 import { ImageSource, TemplateSource } from './faaslet-source.ts'
-import type { FaasletSource, Filled } from './faaslet-source.ts'
+import type { FaasletSource, Filled, Trace } from './faaslet-source.ts'
 import { boot, capture, newMemory, restore } from './faaslets.ts'
 import type { Faaslet, Guest } from './guest.ts'
 import { makeGuest } from './make-guest.ts'
 import type { MadeGuest } from './make-guest.ts'
 import { Memories } from './memories.ts'
 import type { HeldMemory } from './memories.ts'
+import type { HostMemory } from './passed-memory.ts'
+import { Ripening } from './ripening.ts'
+import type { Resting, Ripe } from './ripening.ts'
 
 export interface ServedRevisionOptions {
   readonly id: string
   readonly host: Host
+  /** The same that the host has. */
+  readonly memory: HostMemory | undefined
   readonly entries: Entries
   /** Where the host sees what the platform gives it: /app. */
   readonly root: string
@@ -46,8 +51,15 @@ interface Working {
   readonly held: HeldMemory | undefined
   readonly filled: Filled | undefined
   readonly source: Sourced | undefined
+  readonly ripens: boolean
   faaslet: Faaslet | undefined
   told: boolean
+}
+
+/** A faaslet that waits for another invocation. */
+interface Kept extends Resting {
+  readonly held: HeldMemory | undefined
+  readonly source: Sourced | undefined
 }
 
 /** A source with what was filled from it. */
@@ -65,20 +77,24 @@ export class ServedRevision implements Instance {
   #sourced: Sourced | undefined
   readonly #working = new Map<Invocation, Working>()
   /** Faaslets that wait for another invocation, with `reuse`. */
-  readonly #kept: { readonly faaslet: Faaslet; readonly held: HeldMemory | undefined; readonly source: Sourced | undefined }[] = []
-  #trace: { readonly faults: Uint32Array; readonly ordered: boolean } | undefined
+  readonly #kept: Kept[] = []
+  #ripening: Ripening<Kept> | undefined
+  #trace: Trace | undefined
 
   constructor(options: ServedRevisionOptions) {
     this.#options = options
   }
 
   async init(frame: InitFrame): Promise<InitedFrame['shape']> {
-    const { entries, root, id, host } = this.#options
+    const { entries, root, id, host, memory } = this.#options
     if (frame.faaslet === undefined) throw new PlatformError('PROTOCOL_BROKEN', 'The platform gave a faaslet host a function of another kind.')
     this.#frame = frame
+    const { snapshotAfter, initTimeoutMs } = frame.faaslet
+    if (snapshotAfter !== undefined) this.#ripening = new Ripening({ after: snapshotAfter, initTimeoutMs, tell: (why) => this.#options.tell({ event: 'ripe', id, ...(why !== undefined && { why }) }) })
+    if (memory !== undefined) memory.limitBytes = frame.memoryMb * 1024 * 1024
     const directory = join(root, id)
     if (!existsSync(join(directory, frame.entry))) throw new PlatformError('CODE_INVALID', `The code has no file ${frame.entry}.`)
-    this.#made = await makeGuest({ frame, init: frame.faaslet, directory, entries, host, bytes: readFileSync(join(directory, frame.entry)) })
+    this.#made = await makeGuest({ frame, init: frame.faaslet, directory, entries, host, memory, bytes: readFileSync(join(directory, frame.entry)) })
     if (frame.faaslet.snapshot !== undefined) this.use(frame.faaslet.snapshot)
     if (this.#sourced === undefined) await this.#boot()
     return this.#made.shape ?? (await this.#shapeOfRestored())
@@ -87,7 +103,9 @@ export class ServedRevision implements Instance {
   /** From here on, faaslets are made from these files. Keeps what there is when they cannot be used. */
   use(snapshot: SnapshotUse): void {
     try {
-      this.#change(new ImageSource(this.#options.root, snapshot, this.#made.guest.module))
+      const source = new ImageSource(this.#options.root, snapshot, this.#made.guest.module)
+      this.#change(source)
+      this.#ripening?.imageIs(source.answered)
     } catch (thrown) {
       this.#options.tell({ event: 'damaged', id: this.#options.id, why: PlatformError.from(thrown).message })
     }
@@ -97,8 +115,9 @@ export class ServedRevision implements Instance {
     // Counted from nothing by `Enter`, and not a share of what the process uses.
     invocation.cpuMark = 0
     try {
-      const kept = this.#kept.pop()
-      if (kept !== undefined) return this.#run({ invocation, started: { start: 'warm', restoreUs: 0 }, held: kept.held, filled: undefined, source: kept.source, faaslet: kept.faaslet, told: false })
+      const ripening = this.#ripening?.next()
+      const kept = ripening ?? this.#kept.pop()
+      if (kept !== undefined) return this.#run({ ...kept, invocation, started: { start: 'warm', restoreUs: 0 }, filled: undefined, ripens: ripening !== undefined, told: false })
       const askedMs = performance.now()
       const sourced = this.#sourced
       if (sourced === undefined) {
@@ -133,7 +152,12 @@ export class ServedRevision implements Instance {
     return this.#sourced?.source instanceof TemplateSource ? this.#sourced.source : undefined
   }
 
-  takeTrace(): { readonly faults: Uint32Array; readonly ordered: boolean } | undefined {
+  /** The faaslet that is ripe, for a capture, once. */
+  takeRipe(): Ripe | undefined {
+    return this.#ripening?.take()
+  }
+
+  takeTrace(): Trace | undefined {
     const trace = this.#trace
     this.#trace = undefined
     return trace
@@ -142,12 +166,8 @@ export class ServedRevision implements Instance {
   /** The connection is gone: nothing of it may go on. */
   close(): void {
     for (const { invocation } of this.#working.values()) invocation.cancel()
-    for (const { held, source } of this.#kept.splice(0)) {
-      if (held === undefined || source === undefined) continue
-      source.memories.drop(held)
-      source.inUse--
-      if (source.state === 'old' && source.inUse === 0) this.#dispose(source)
-    }
+    for (const kept of this.#kept.splice(0)) kept.letGo()
+    this.#ripening?.close()
     if (this.#sourced !== undefined) this.#retire(this.#sourced)
     this.#sourced = undefined
   }
@@ -184,7 +204,7 @@ export class ServedRevision implements Instance {
     try {
       const deadlineMs = askedMs + invocation.remainingMs()
       const faaslet = await this.#outside(() => boot(this.#made.guest, newMemory(this.#made.guest), deadlineMs))
-      const working: Working = { invocation, started: { start: 'cold', restoreUs: us(askedMs) }, held: undefined, filled: undefined, source: undefined, faaslet, told: false }
+      const working: Working = { invocation, started: { start: 'cold', restoreUs: us(askedMs) }, held: undefined, filled: undefined, source: undefined, ripens: false, faaslet, told: false }
       setImmediate(() => this.#run(working))
     } catch (thrown) {
       invocation.fail(PlatformError.from(thrown))
@@ -208,11 +228,12 @@ export class ServedRevision implements Instance {
       held,
       filled,
       source: sourced,
+      ripens: this.#ripening?.begin() === true,
       faaslet: undefined,
       told: false,
     }
     try {
-      working.faaslet = restore(this.#made.guest, held.memory, sourced.source.state)
+      working.faaslet = restore(this.#made.guest, held.memory, sourced.source.state, working.ripens)
     } catch (thrown) {
       this.#release(working, false)
       invocation.fail(PlatformError.from(thrown))
@@ -246,10 +267,16 @@ export class ServedRevision implements Instance {
     const guest: Guest = this.#made.guest
     if (faaslet !== undefined) faaslet.invocation = undefined
     if (held !== undefined && source !== undefined) this.#finishRecording(working, isSound)
-    if (isSound && this.#frame.faaslet!.reuse && faaslet !== undefined && (guest.isReusable?.(faaslet) ?? true)) {
-      this.#kept.push({ faaslet, held, source })
-      return
-    }
+    const isReusable = isSound && faaslet !== undefined && (guest.isReusable?.(faaslet) ?? true)
+    if (faaslet?.mapped !== undefined) faaslet.mapped = []
+    const kept = faaslet === undefined ? undefined : { faaslet, held, source, letGo: () => this.#giveBack(held, source) }
+    // One whose invocation failed may be sound; others are not to be made of it.
+    if (working.ripens && this.#ripening!.ended(guest, isReusable && !working.invocation.hasFailed ? kept : undefined)) return
+    if (isReusable && this.#frame.faaslet!.reuse) this.#kept.push(kept!)
+    else this.#giveBack(held, source)
+  }
+
+  #giveBack(held: HeldMemory | undefined, source: Sourced | undefined): void {
     if (held === undefined || source === undefined) return
     source.memories.give(held, source.source.image)
     source.inUse--
@@ -257,13 +284,14 @@ export class ServedRevision implements Instance {
   }
 
   /** Of an invocation that failed, the pages are those of the failure: the next one is recorded instead. */
-  #finishRecording({ filled, held, source }: Working, isSound: boolean): void {
+  #finishRecording(working: Working, isSound: boolean): void {
+    const { filled, held, source } = working
     if (filled?.recording === undefined) return
     if (!isSound) return source!.source.recordAgain()
     const { trace } = source!.source.ended(held!, filled)
     if (trace === undefined || source !== this.#sourced) return
-    this.#trace = trace
-    this.#options.tell({ event: 'recorded', id: this.#options.id, pages: trace.faults.length })
+    this.#trace = { ...trace, faults: withoutMapped(trace.faults, working.faaslet?.mapped) }
+    this.#options.tell({ event: 'recorded', id: this.#options.id, pages: this.#trace.faults.length, imageId: trace.imageId })
   }
 
   #tellStart(working: Working): void {
@@ -271,7 +299,7 @@ export class ServedRevision implements Instance {
     working.told = true
     const { held, filled, source, started, invocation } = working
     const more = held === undefined || filled === undefined || source === undefined || filled.recording !== undefined ? {} : source.source.ended(held, filled).figures
-    const recorded = filled?.recording === undefined ? {} : { pagesRecorded: filled.recording.read().faults.length }
+    const recorded = filled?.recording === undefined ? {} : { pagesRecorded: withoutMapped(filled.recording.read().faults, working.faaslet?.mapped).length }
     const figures: StartFigures = { ...started, restoreUs: Math.round(started.restoreUs), ...more, ...recorded }
     this.#options.host.channel.send(FrameType.started, 0, invocation.stream, JSON.stringify(figures))
   }
@@ -316,6 +344,11 @@ export class ServedRevision implements Instance {
   #outside<Value>(run: () => Promise<Value>): Promise<Value> {
     return new Promise((resolve, reject) => setImmediate(() => void run().then(resolve, reject)))
   }
+}
+
+/** Pages over which objects were mapped are none of the snapshot's. */
+function withoutMapped(pages: Uint32Array, mapped: Faaslet['mapped']): Uint32Array {
+  return mapped === undefined ? pages : pages.filter((page) => !mapped.some((one) => page >= one.page && page < one.page + one.pages))
 }
 
 function us(sinceMs: number): number {

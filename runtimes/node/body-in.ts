@@ -28,7 +28,7 @@ export class IncomingBody {
   #wasRead = false
   #onEnd: (() => void) | undefined
 
-  /** @param first The bytes that came with the head; copied by the caller when they are a view. */
+  /** @param first The bytes that came with the head, copied by the caller when they are a view; or all of them, when they were passed as memory. */
   constructor(first: Buffer | undefined, ended: boolean, giveCredit: (bytes: number) => void) {
     this.#giveCredit = giveCredit
     this.#freeBytes = first?.length ?? 0
@@ -107,9 +107,9 @@ export class IncomingBody {
     this.#waiting = undefined
   }
 
-  /** The next bytes; `undefined` after the last ones. One reader at a time. */
-  async read(): Promise<Buffer | undefined> {
-    if (this.#chunks.length > 0) return this.#take()
+  /** The next bytes, at most so many of those that are here; `undefined` after the last ones. One reader at a time. */
+  async read(bytesMax = Infinity): Promise<Buffer | undefined> {
+    if (this.#chunks.length > 0) return this.#take(bytesMax)
     if (this.#state === 'ended') return undefined
     if (this.#state === 'failed') throw this.#error!
     return new Promise((resolve, reject) => {
@@ -117,11 +117,16 @@ export class IncomingBody {
     })
   }
 
-  async readAll(): Promise<Buffer> {
+  /** @param into As long as it will be, where that is known: then it is never in memory twice. */
+  async readAll(into: Buffer = NO_BYTES): Promise<Buffer> {
     if (this.#state === 'ended') return this.takeAll()
     const chunks: Buffer[] = []
-    for (let chunk = await this.read(); chunk !== undefined; chunk = await this.read()) chunks.push(chunk)
-    return Buffer.concat(chunks)
+    let filled = 0
+    for (let chunk = await this.read(); chunk !== undefined; chunk = await this.read()) {
+      if (chunks.length === 0 && filled + chunk.length <= into.length) filled += chunk.copy(into, filled)
+      else chunks.push(chunk)
+    }
+    return chunks.length === 0 && filled === into.length ? into : Buffer.concat([into.subarray(0, filled), ...chunks])
   }
 
   /** Nobody will read the rest: what comes is dropped, and credit goes back so that the sender can end. */
@@ -135,7 +140,7 @@ export class IncomingBody {
       {
         type: 'bytes',
         pull: async (controller) => {
-          const chunk = await this.read()
+          const chunk = await this.read(CREDIT_BYTES)
           if (chunk === undefined) {
             controller.close()
             controller.byobRequest?.respond(0)
@@ -147,9 +152,13 @@ export class IncomingBody {
     )
   }
 
-  #take(): Buffer | undefined {
-    const chunk = this.#chunks.shift()
+  #take(bytesMax = Infinity): Buffer | undefined {
+    let chunk = this.#chunks.shift()
     if (chunk !== undefined) {
+      if (chunk.length > bytesMax) {
+        this.#chunks.unshift(chunk.subarray(bytesMax))
+        chunk = chunk.subarray(0, bytesMax)
+      }
       this.#wasRead = true
       this.#consume(chunk.length)
     }

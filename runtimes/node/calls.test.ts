@@ -75,8 +75,7 @@ test('fetchFunction sends a request and gives a Response whose body streams', as
   await using _ = peer
   const call = await called(peer)
   assert.deepEqual([call.head.k, call.head.m, call.head.u, call.head.h], ['http', 'POST', '/path?q=1', ['content-type', 'text/plain;charset=UTF-8', 'x-a', '1']])
-  const body = await peer.take((frame) => frame.stream === call.stream && frame.type === FrameType.data)
-  assert.equal(body.payload.toString(), 'request body')
+  assert.equal(call.body, 'request body')
   peer.channel.write(encodeHeadFrame(FrameType.head, 0, call.stream, JSON.stringify({ s: 201, h: ['content-type', 'text/x'] }), 'one '))
   peer.send(FrameType.data, 0, call.stream, 'two ')
   peer.send(FrameType.data, FrameFlag.end, call.stream, 'three')

@@ -73,9 +73,9 @@ export class Call {
     this.#outgoing.addCredit(bytes)
   }
 
-  /** The answer's head has come. */
+  /** The answer's head has come. @param first The bytes that came with it: no view. */
   begin(head: AnswerHead, first: Buffer, isLast: boolean): void {
-    const body = isLast ? new IncomingBody(first.length > 0 ? Buffer.from(first) : undefined, true, () => {}) : this.body
+    const body = isLast ? new IncomingBody(first.length > 0 ? first : undefined, true, () => {}) : this.body
     if (!isLast) this.body.pushFree(first)
     this.#settle.resolve({ status: head.s, headers: head.h, body })
     if (isLast) this.#end()
@@ -108,7 +108,14 @@ export class Call {
       this.#host.channel.sendHead(FrameType.open, FrameFlag.end, this.stream, json, body as string | Uint8Array | undefined)
       return
     }
-    this.#host.channel.sendHead(FrameType.open, 0, this.stream, json, undefined)
+    const passed = typeof body === 'string' || body instanceof Uint8Array ? this.#host.memory?.pass(body, this.stream) : undefined
+    if (passed !== undefined) {
+      this.#host.channel.sendHead(FrameType.open, FrameFlag.end, this.stream, JSON.stringify({ ...head, p: passed }), undefined)
+      return
+    }
+    // Whoever needs all of it is told how much that is.
+    const stated = bytes < Infinity && head.h === undefined ? JSON.stringify({ ...head, h: ['content-length', String(bytes)] }) : json
+    this.#host.channel.sendHead(FrameType.open, 0, this.stream, stated, undefined)
     const source = typeof body === 'string' || body instanceof Uint8Array ? [body][Symbol.iterator]() : body
     this.#outgoing.pump(source as AsyncIterator<unknown>).catch((error: Error) => this.#abort(error))
   }

@@ -14,12 +14,13 @@
  *       has turned, so the code does not compute.
  *   H3. After `stop`, the process ends with 0 as soon as no invocation and no late work is left.
  */
-import { FrameFlag, FRAMES_VERSION, FrameType, USAGE_BYTES, parseJson, splitHead, type AnswerHead, type HelloFrame, type InitedFrame, type InitFrame, type OpenHead } from '../../src/contract/frames.ts'
+import { FrameFlag, FRAMES_VERSION, FrameType, USAGE_BYTES, parseJson, splitHead, type AnswerHead, type HelloFrame, type InitedFrame, type InitFrame, type OpenHead, type PassedMemory } from '../../src/contract/frames.ts'
 import { PlatformError } from '../../src/contract/errors.ts'
 import type { Call } from './calls.ts'
 import { Channel } from './channel.ts'
 import type { ChannelOptions } from './channel.ts'
 import { errorPayload, Invocation, type InvocationOwner } from './invocation.ts'
+import type { Memory } from './memory.ts'
 
 /** Exit code after a broken protocol (EX_PROTOCOL). */
 export const EXIT_BROKEN = 76
@@ -43,12 +44,15 @@ export interface HostOptions {
   readonly to: ChannelOptions['to']
   /** Ends what this host serves, once everything is sent: the process, where it serves one function. */
   readonly exit: (code: number) => void
+  /** By which large bodies come and go; absent: all are streamed. */
+  readonly memory?: Memory | undefined
 }
 
-const wholeProcess: HostOptions = { to: { fd: 3 }, exit: (code) => process.exit(code) }
+export const wholeProcess: HostOptions = { to: { fd: 3 }, exit: (code) => process.exit(code) }
 
 export class Host implements InvocationOwner {
   readonly channel: Channel
+  readonly memory: Memory | undefined
   /** Calls that the function makes, by their odd stream. */
   readonly calls = new Map<number, Call>()
   #instance: Instance | undefined
@@ -70,6 +74,7 @@ export class Host implements InvocationOwner {
 
   constructor(options: HostOptions = wholeProcess) {
     this.#exit = options.exit
+    this.memory = options.memory
     this.channel = new Channel({
       to: options.to,
       onFrame: (type, flags, stream, payload) => this.#receive(type, flags, stream, payload),
@@ -82,7 +87,7 @@ export class Host implements InvocationOwner {
       },
       onDrain: () => this.#instance?.onDrain?.(),
     })
-    if (options === wholeProcess) {
+    if (options.exit === wholeProcess.exit) {
       process.on('exit', () => {
         this.#instance?.beforeExit?.()
         this.channel.flush()
@@ -91,7 +96,7 @@ export class Host implements InvocationOwner {
   }
 
   hello(runtime: HelloFrame['runtime']): void {
-    const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime, version: process.version, pid: process.pid }
+    const hello: HelloFrame = { protocol: FRAMES_VERSION, runtime, version: process.version, pid: process.pid, ...(this.memory !== undefined && { memory: true }) }
     this.channel.send(FrameType.hello, 0, 0, JSON.stringify(hello))
     this.channel.flush()
   }
@@ -108,6 +113,12 @@ export class Host implements InvocationOwner {
       cpuUs: Math.min(0xffffffff, Math.max(0, Math.round(this.#cpuVirtualUs - invocation.cpuMark))),
       peakKb: Math.min(0xffffffff, this.#peakKb),
     }
+  }
+
+  /** A body that was passed as memory. @throws PROTOCOL_BROKEN */
+  takeMemory(passed: PassedMemory): Buffer {
+    if (this.memory === undefined) throw broken('memory, which this runtime has not said that it takes')
+    return this.memory.take(passed)
   }
 
   beforeEnd(invocation: Invocation): void {
@@ -136,13 +147,17 @@ export class Host implements InvocationOwner {
       case FrameType.credit:
         if (payload.length !== 4) throw broken(`a credit frame of ${payload.length} bytes`)
         ;(this.#invocations.get(stream) ?? this.calls.get(stream))?.addCredit(payload.readUInt32LE(0))
+        // Of memory, it comes when the stream has ended, mostly.
+        this.memory?.released(stream)
         return
       case FrameType.reset:
         return this.#reset(stream, payload)
       case FrameType.head: {
         const { head, body } = splitHead<AnswerHead>(payload)
         if (typeof head?.s !== 'number' || !Array.isArray(head.h)) throw broken('an answer without status and headers')
-        this.calls.get(stream)?.begin(head, body, isLast)
+        // Taken also when nobody waits for it any more.
+        const whole = head.p === undefined ? undefined : this.takeMemory(head.p)
+        this.calls.get(stream)?.begin(head, whole ?? Buffer.from(body), isLast)
         return
       }
       case FrameType.init:
@@ -185,7 +200,8 @@ export class Host implements InvocationOwner {
     if (stream === 0 || stream % 2 !== 0 || this.#invocations.has(stream)) throw broken(`an invocation on stream ${stream}`)
     const { head, body } = splitHead<OpenHead>(payload)
     if (head?.k !== 'http' && head?.k !== 'event') throw broken('an invocation of an unknown kind')
-    const invocation = new Invocation(this, stream, head, body.length === 0 ? undefined : Buffer.from(body), isLast)
+    const first = head.p !== undefined ? this.takeMemory(head.p) : body.length === 0 ? undefined : Buffer.from(body)
+    const invocation = new Invocation(this, stream, head, first, isLast)
     // With none open, what the process used since the last sample belongs to this one: parsing it, mostly.
     if (this.#invocations.size > 0) this.#sample()
     invocation.cpuMark = this.#cpuVirtualUs

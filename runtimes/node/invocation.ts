@@ -14,6 +14,7 @@ import { PlatformError } from '../../src/contract/errors.ts'
 import { IncomingBody } from './body-in.ts'
 import { OutgoingBody } from './body-out.ts'
 import type { Channel } from './channel.ts'
+import { readWhole, type Memory } from './memory.ts'
 
 /** Head bytes that fit beside an inline body in any case. */
 const HEAD_BYTES_MAX = 64 * 1024
@@ -28,6 +29,7 @@ const PLAIN_TEXT_HEAD = `{"s":200,"h":${JSON.stringify(PLAIN_TEXT_HEADERS)}}`
 /** What an invocation asks of the runtime that holds it. */
 export interface InvocationOwner {
   readonly channel: Channel
+  readonly memory?: Memory | undefined
   /** What it used until now. */
   usageOf(invocation: Invocation): { readonly cpuUs: number; readonly peakKb: number }
   /** About to send the last frame, which cannot carry the usage itself. */
@@ -44,6 +46,7 @@ export class Invocation {
   #state: 'open' | 'streaming' | 'ended' = 'open'
   #controller: AbortController | undefined
   #onCancel: (() => void)[] | undefined
+  #hasFailed = false
   #outgoing: OutgoingBody | undefined
   /** Work that goes on after the answer (`waitUntil`). */
   #lateWork = 0
@@ -61,6 +64,11 @@ export class Invocation {
     return this.#state !== 'ended'
   }
 
+  /** It ended without a whole answer. */
+  get hasFailed(): boolean {
+    return this.#hasFailed
+  }
+
   get hasLateWork(): boolean {
     return this.#lateWork > 0
   }
@@ -68,6 +76,11 @@ export class Invocation {
   /** Aborted when the platform cancels. Made at the first use: most handlers never ask. */
   get signal(): AbortSignal {
     return (this.#controller ??= new AbortController()).signal
+  }
+
+  /** The whole body of a call. Not of a request from outside: what its sender states of its length is not to be believed. */
+  readBytes(): Promise<Buffer> {
+    return readWhole(this.body, this.head.h, this.#owner.memory)
   }
 
   onCancel(callback: () => void): void {
@@ -101,6 +114,7 @@ export class Invocation {
     const hasBody = !this.#bodyIsForbidden(status)
     const bytes = body === undefined ? 0 : typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
     if (hasBody && bytes > INLINE_BYTES_MAX) {
+      if (this.#answerMemory(status, withLength(headers, bytes), body!)) return
       const chunk = typeof body === 'string' ? Buffer.from(body) : body!
       this.answerStream(status, withLength(headers, bytes), [chunk][Symbol.iterator]() as unknown as AsyncIterator<unknown>)
       return
@@ -109,6 +123,17 @@ export class Invocation {
     if (head === undefined) return
     this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, head, hasBody ? body : undefined, this.#owner.usageOf(this))
     this.#end()
+  }
+
+  /** Answers with a body that is passed as memory. @returns false when it has to be streamed. */
+  #answerMemory(status: number, headers: readonly string[], body: string | Uint8Array): boolean {
+    const head = this.#headOrFail(status, headers)
+    if (head === undefined) return true
+    const passed = this.#owner.memory?.pass(body, this.stream)
+    if (passed === undefined) return false
+    this.#owner.channel.sendHead(FrameType.head, FrameFlag.end, this.stream, `${head.slice(0, -1)},"p":${JSON.stringify(passed)}}`, undefined, this.#owner.usageOf(this))
+    this.#end()
+    return true
   }
 
   /** The commonest answer: status 200, a short text. */
@@ -140,6 +165,7 @@ export class Invocation {
   /** Ends without an answer, or breaks off the one that has begun. */
   fail(error: PlatformError): void {
     if (this.#state === 'ended') return
+    this.#hasFailed = true
     this.#owner.beforeEnd(this)
     this.#owner.channel.send(FrameType.reset, 0, this.stream, errorPayload(error))
     this.#outgoing?.close()
@@ -149,6 +175,7 @@ export class Invocation {
   /** The platform no longer wants it: the code is told, and the end is confirmed (F4). */
   cancel(): void {
     if (this.#state === 'ended') return
+    this.#hasFailed = true
     const reason = new DOMException('The invocation was cancelled.', 'AbortError')
     this.#owner.channel.send(FrameType.reset, 0, this.stream)
     this.body.fail(reason)

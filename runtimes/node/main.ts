@@ -9,8 +9,9 @@
  * is /app, or SKEP_APP_DIR where there is no sandbox.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { Host } from './host.ts'
+import { Host, wholeProcess } from './host.ts'
 import type { Invocation } from './invocation.ts'
+import { Memory } from './memory.ts'
 import { NodeInstance } from './node-instance.ts'
 import { Output } from './output.ts'
 import { installLightGlobals } from './web/install.ts'
@@ -23,7 +24,7 @@ if (process.argv[2] === '--make-compile-cache') {
 } else start()
 
 function start(): void {
-  const host = new Host()
+  const host = new Host({ ...wholeProcess, memory: Memory.find() })
   const context = new AsyncLocalStorage<Invocation>()
   const output = new Output(host.channel, () => context.getStore()?.stream ?? 0)
   output.install()

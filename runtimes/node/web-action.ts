@@ -12,8 +12,9 @@ import { PlatformError } from '../../src/contract/errors.ts'
 
 type Json = Record<string, unknown>
 
-/** The JSON value of an event. @throws JSON_INVALID */
+/** The JSON value of an event, or its bytes. @throws JSON_INVALID */
 export async function eventOf(invocation: Invocation): Promise<unknown> {
+  if (invocation.head.b === true) return invocation.readBytes()
   const text = (await invocation.body.readAll()).toString()
   return text === '' ? {} : parse(text)
 }

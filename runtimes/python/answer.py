@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 
+from .bodies import flat
 from .faults import Fault
+from .frames import INLINE_BYTES_MAX
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ BYTES_HEADERS = ['content-type', 'application/octet-stream']
 
 
 class Answer:
-    """`body` is bytes, or an iterator (also an async one) of str or bytes."""
+    """`body` is bytes, or a memoryview of them, or an iterator (also an async one) of str or bytes."""
 
     __slots__ = ('status', 'headers', 'body')
 
@@ -68,7 +70,7 @@ def answer_of(result: object, is_http: bool, is_main: bool) -> Answer:
     if isinstance(result, str) and is_http:
         return Answer(200, TEXT_HEADERS, _utf8(result))
     if isinstance(result, (bytes, bytearray, memoryview)):
-        return Answer(200, BYTES_HEADERS, bytes(result))
+        return Answer(200, BYTES_HEADERS, _whole(result))
     if is_source(result):
         return Answer(200, TEXT_HEADERS if is_http else BYTES_HEADERS, result)
     return Answer(200, JSON_HEADERS, dump_json(result))
@@ -123,7 +125,7 @@ def _described(result: dict, is_main: bool) -> Answer:
             data = _utf8(body)
         default = ['content-type', 'text/html; charset=utf-8'] if is_main else (BYTES_HEADERS if is_encoded else JSON_HEADERS)
     elif isinstance(body, (bytes, bytearray, memoryview)):
-        data, default = bytes(body), BYTES_HEADERS
+        data, default = _whole(body), BYTES_HEADERS
     elif is_source(body):
         data, default = body, TEXT_HEADERS
     else:
@@ -190,6 +192,12 @@ def _decode_base64(body: str, must: bool) -> bytes:
         if must:
             raise Fault('ANSWER_INVALID', 'The answer says isBase64Encoded, but its body is not base64.') from None
         return _utf8(body)
+
+
+def _whole(data: bytes | bytearray | memoryview) -> bytes | memoryview:
+    # Large ones are given on as they are: allocated memory is never copied, other bytes once (bodies.py, Outgoing).
+    size = data.nbytes if isinstance(data, memoryview) else len(data)
+    return bytes(data) if size <= INLINE_BYTES_MAX else flat(data)
 
 
 def _utf8(text: str) -> bytes:

@@ -15,6 +15,7 @@ import time
 import types
 
 from .answer import Answer, chunk_bytes
+from .bodies import Outgoing
 from .faults import Cancelled, threw
 from .frames import INLINE_BYTES_MAX
 from .invocation import Invocation
@@ -84,10 +85,8 @@ class AsyncRunner:
             if hasattr(result, '__await__'):
                 result = await self._metered(invocation, result)
             answer = as_answer(self._runtime, invocation, result)
-            if answer.is_streamed or len(answer.body) > INLINE_BYTES_MAX:
+            if answer.is_streamed or not await self._send_at_once(invocation, answer):
                 await self._stream(invocation, answer)
-            else:
-                invocation.send_whole(answer.status, answer.headers, answer.body)
         except Cancelled:
             invocation.let_go()
         except BaseException as error:
@@ -125,6 +124,18 @@ class AsyncRunner:
         done = getattr(awaited, 'done', None)
         if done is None or not done():
             invocation.say_waiting()
+
+    async def _send_at_once(self, invocation: Invocation, answer: Answer) -> bool:
+        body = Outgoing(answer.body)
+        try:
+            if len(body.view) > INLINE_BYTES_MAX:
+                if self._runtime.passing is None:
+                    return False
+                # It may be copied: that must not hold up the other invocations of the loop.
+                await self._loop.run_in_executor(None, self._runtime.passing.seal, body)
+            return invocation.send_at_once(answer.status, answer.headers, body)
+        finally:
+            body.close()
 
     async def _stream(self, invocation: Invocation, answer: Answer) -> None:
         source = answer.body

@@ -1,5 +1,6 @@
 """
-The bytes of one stream: a reader for those that come in, a writer for those that leave.
+The bytes of one stream: a reader for those that come in, a writer for those that leave. A body that came as memory
+(passing.py) is a memoryview, read as one chunk; all others are bytes.
 
 Invariants:
   B1. Data bytes leave only within the credit given (F2); a writer without credit waits.
@@ -8,6 +9,7 @@ Invariants:
 """
 from __future__ import annotations
 
+import os
 from collections import deque
 
 from .frames import CREDIT_BYTES, DATA, INLINE_BYTES_MAX, encode_credit, encode_frame
@@ -27,10 +29,10 @@ class BodyReader:
 
     __slots__ = ('_runtime', '_stream', '_chunks', '_free', '_uncredited', '_waiter', 'ended', '_error')
 
-    def __init__(self, runtime: Runtime, stream: int, first: bytes, ended: bool) -> None:
+    def __init__(self, runtime: Runtime, stream: int, first: bytes | memoryview, ended: bool) -> None:
         self._runtime = runtime
         self._stream = stream
-        self._chunks: deque[bytes] = deque((first,) if first else ())
+        self._chunks: deque[bytes | memoryview] = deque((first,) if first else ())
         # Bytes at the front of the queue that came inside `open` or `head`, and are free.
         self._free = len(first)
         self._uncredited = 0
@@ -38,13 +40,13 @@ class BodyReader:
         self.ended = ended
         self._error: Optional[BaseException] = None
 
-    def begin(self, first: bytes, ended: bool) -> None:
+    def begin(self, first: bytes | memoryview, ended: bool) -> None:
         """The bytes inside `head`, for a stream that was opened from here."""
         with self._runtime.lock:
             self._free = len(first)
         self.push(first, ended)
 
-    def push(self, chunk: bytes, ended: bool) -> None:
+    def push(self, chunk: bytes | memoryview, ended: bool) -> None:
         """Bytes have come in."""
         with self._runtime.lock:
             if self.ended:
@@ -69,7 +71,7 @@ class BodyReader:
         if waiter is not None:
             waiter.wake()
 
-    def try_read(self, waiter: Optional[Waiter]) -> Optional[bytes]:
+    def try_read(self, waiter: Optional[Waiter]) -> Optional[bytes | memoryview]:
         """The next bytes; b'' at the end; None when there are none yet: `waiter` is then woken once there are."""
         credit = 0
         with self._runtime.lock:
@@ -91,7 +93,7 @@ class BodyReader:
             self._runtime.channel.post(encode_credit(self._stream, credit))
         return chunk
 
-    def read_chunk(self, deadline_s: Optional[float] = None) -> bytes:
+    def read_chunk(self, deadline_s: Optional[float] = None) -> bytes | memoryview:
         """The next bytes as they come, b'' at the end. Blocks. Raises TimeoutError after the deadline (monotonic)."""
         while True:
             waiter = self._runtime.waiter()
@@ -101,7 +103,7 @@ class BodyReader:
             if not self._runtime.wait(waiter, deadline_s):
                 raise TimeoutError()
 
-    def read_all(self, deadline_s: Optional[float] = None) -> bytes:
+    def read_all(self, deadline_s: Optional[float] = None) -> bytes | memoryview:
         chunks = []
         while True:
             chunk = self.read_chunk(deadline_s)
@@ -160,3 +162,59 @@ class BodyWriter:
             waiter, self._waiter = self._waiter, None
         if waiter is not None:
             waiter.wake()
+
+
+class Outgoing:
+    """A whole body on its way out: to one receiver, or to many."""
+
+    __slots__ = ('view', '_fd', '_failed')
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        """`data`: bytes, or a memoryview of them (see `flat`)."""
+        self.view = memoryview(data)
+        self._fd = -1
+        self._failed = False
+
+    def sealed(self, copy_max: float) -> Optional[int]:
+        """Its descriptor, which stays its own; None when it cannot be had as memory."""
+        if self._fd < 0 and not self._failed:
+            from . import memory
+            try:
+                fd = memory.seal_allocated(self.view)
+                if fd is None and len(self.view) <= copy_max:
+                    fd = memory.copy(self.view)
+            except OSError:
+                fd = None
+            self._failed = fd is None
+            self._fd = -1 if fd is None else fd
+        return None if self._fd < 0 else self._fd
+
+    def close(self) -> None:
+        """The bytes are the author's again, who may be about to change their length."""
+        self.view = memoryview(b'')
+        fd, self._fd, self._failed = self._fd, -1, True
+        if fd >= 0:
+            os.close(fd)
+
+    __del__ = close
+
+
+def flat(value: object) -> Optional[memoryview]:
+    """The bytes of anything that has them (bytes, bytearray, memoryview, numpy array, …), not copied where they lie together; None for other values."""
+    if isinstance(value, (str, int, float, dict, list, tuple, type(None))):
+        return None
+    try:
+        view = memoryview(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, BufferError):
+        return None
+    # A numpy scalar has bytes too, but is a number.
+    if view.ndim == 0:
+        return None
+    if view.format == 'B' and view.ndim == 1 and view.c_contiguous:
+        return view
+    if view.c_contiguous and view.nbytes:
+        try:
+            return view.cast('B')
+        except (TypeError, ValueError):
+            pass  # Formats that `cast` does not know: big-endian numbers, records.
+    return memoryview(view.tobytes())

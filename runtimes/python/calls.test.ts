@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { PlatformError } from '#contract/errors.ts'
 import { needsPython, startFunction } from './start-python.ts'
-import type { PeerCall } from './runtime-peer.ts'
+import type { PeerCall } from './peer-call.ts'
 
 const calls: PeerCall[] = []
 

@@ -66,7 +66,9 @@ def _call(runtime: Runtime, invocation: Invocation) -> object:
     handler = runtime.handler
     if handler.shape == 'fetch':
         return handler.call(request_of(invocation), context_of(invocation))
-    if not invocation.is_http:
+    if invocation.is_binary:
+        argument = request_of(invocation).stream if handler.streaming else invocation.body
+    elif not invocation.is_http:
         body = invocation.reader.read_all() if invocation.body is None else invocation.body
         argument = event_value(body)
     elif handler.shape == 'main':

@@ -14,7 +14,7 @@ from __future__ import annotations
 import resource
 import time
 
-from .bodies import BodyReader, BodyWriter
+from .bodies import BodyReader, BodyWriter, Outgoing
 from .channel import empty_frame
 from .faults import Cancelled, Fault
 from .frames import DATA, END, HEAD, INLINE_BYTES_MAX, RESET, WAITING, encode_head_frame, encode_json_frame, encode_usage
@@ -32,15 +32,15 @@ class Invocation:
     __slots__ = ('runtime', 'stream', 'head', 'reader', 'writer', 'body', 'parts', 'cancelled', 'waiting_sent', 'cpu_started', 'cpu_used',
                  'task', 'context', 'request', 'head_sent', 'has_ended')
 
-    def __init__(self, runtime: Runtime, stream: int, head: dict, first: bytes, ended: bool) -> None:
+    def __init__(self, runtime: Runtime, stream: int, head: dict, first: bytes | memoryview, ended: bool) -> None:
         self.runtime = runtime
         self.stream = stream
         self.head = head
         self.reader = BodyReader(runtime, stream, first, ended)
         self.writer = BodyWriter(runtime, stream)
         # The whole request body once it has been collected.
-        self.body: Optional[bytes] = None
-        self.parts: list[bytes] = []
+        self.body: Optional[bytes | memoryview] = None
+        self.parts: list[bytes | memoryview] = []
         self.cancelled = False
         self.waiting_sent = False
         self.cpu_started = 0.0
@@ -56,6 +56,11 @@ class Invocation:
     @property
     def is_http(self) -> bool:
         return self.head.get('k') != 'event'
+
+    @property
+    def is_binary(self) -> bool:
+        """An event whose body is bytes."""
+        return self.head.get('b') is True and not self.is_http
 
     def header(self, name: str) -> str:
         """The first header of this (lower-case) name, or ''."""
@@ -95,14 +100,38 @@ class Invocation:
         else:
             self.runtime.channel.post(frame)
 
-    def send_whole(self, status: int, headers: list, body: bytes) -> None:
+    def send_whole(self, status: int, headers: list, body: bytes | memoryview) -> None:
         """A complete answer. Blocks while a large one waits for credit. Raises Cancelled."""
-        if len(body) <= INLINE_BYTES_MAX:
-            return self.send_head(status, headers, body, True)
-        view = memoryview(body)
-        self.send_head(status, headers, view[:INLINE_BYTES_MAX], False)
-        self.writer.write(view[INLINE_BYTES_MAX:])
-        self.send_end()
+        outgoing = Outgoing(body)
+        try:
+            if not self.send_at_once(status, headers, outgoing):
+                self.send_head(status, headers, outgoing.view[:INLINE_BYTES_MAX], False)
+                self.writer.write(outgoing.view[INLINE_BYTES_MAX:])
+                self.send_end()
+        finally:
+            outgoing.close()
+
+    def send_at_once(self, status: int, headers: list, body: Outgoing) -> bool:
+        """A complete answer in one frame, or as memory; False when it can be neither: nothing was sent. Raises Cancelled."""
+        if len(body.view) <= INLINE_BYTES_MAX:
+            self.send_head(status, headers, body.view, True)
+            return True
+        if self.cancelled:
+            raise Cancelled()
+        passing = self.runtime.passing
+        if passing is None or passing.seal(body) is None:
+            return False
+        self.runtime.end_prints(self.stream)
+        # Nothing of this invocation may follow its last frame; should that not leave, it goes on.
+        self.has_ended = True
+        try:
+            self.has_ended = passing.post(body, lambda passed: self._with_usage(encode_head_frame(HEAD, END, self.stream, {'s': status, 'h': headers, 'p': passed})))
+        except BaseException:
+            self.has_ended = False
+            raise
+        if self.has_ended:
+            self._forget()
+        return self.has_ended
 
     def send_end(self) -> None:
         """After the last data. Raises Cancelled."""
@@ -129,12 +158,20 @@ class Invocation:
     def _end(self, frame: bytes) -> None:
         self.has_ended = True
         self.runtime.end_prints(self.stream)
+        self.runtime.channel.post(self._with_usage(frame))
+        self._forget()
+
+    def _with_usage(self, frame: bytes) -> bytes:
         if self.cpu_used is not None or self.cpu_started > 0:
             cpu_s = time.thread_time() - self.cpu_started if self.cpu_used is None else self.cpu_used
             peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             frame = encode_usage(self.stream, int(cpu_s * 1e6), peak_kb) + frame
-        self.runtime.channel.post(frame)
+        return frame
+
+    def _forget(self) -> None:
         self.runtime.forget(self.stream)
+        # Context and request refer to this: without a cut, memory that was passed would stay until the next collection of cycles.
+        self.body = self.context = self.request = None
 
 
 class Context:

@@ -26,7 +26,7 @@ _TEXT_TYPES = ('text/', 'application/json', 'application/javascript', 'applicati
 class Request:
     """The request of an invocation, as it came. For an event, `method` is '' and `path` is '/'."""
 
-    def __init__(self, invocation: Invocation, body: Optional[bytes]) -> None:
+    def __init__(self, invocation: Invocation, body: Optional[bytes | memoryview]) -> None:
         head = invocation.head
         self._invocation = invocation
         self._body = body
@@ -36,6 +36,8 @@ class Request:
         self.url: str = url
         self.path, _, self.query = url.partition('?')
         self.headers: dict[str, str] = join_headers(head.get('h') or ())
+        # For a web application that is sent an event.
+        self.event_type = 'application/octet-stream' if invocation.is_binary else 'application/json'
 
     @property
     def raw_headers(self) -> list[str]:
@@ -46,7 +48,10 @@ class Request:
     def stream(self) -> io.BufferedIOBase:
         """The body as a file. With `@skep.streaming` it is read while it arrives; otherwise all of it is here already."""
         if self._stream is None:
-            self._stream = _WholeBody(self._body) if self._body is not None else _ArrivingBody(_RawBody(self._invocation.reader), 64 * 1024)
+            if isinstance(self._body, bytes):
+                self._stream = _WholeBody(self._body)
+            else:
+                self._stream = _ArrivingBody(RawBody(self._invocation.reader, self._body or b''), 64 * 1024)
         return self._stream
 
     @property
@@ -54,6 +59,8 @@ class Request:
         """The whole body. Waits for it, with `@skep.streaming`."""
         if self._body is None:
             self._body = self.stream.read()
+        elif not isinstance(self._body, bytes):
+            self._body = bytes(self._body)
         return self._body
 
 
@@ -72,10 +79,10 @@ class _ArrivingBody(_ReadsAsync, io.BufferedReader):
     pass
 
 
-class _RawBody(io.RawIOBase):
-    def __init__(self, reader: BodyReader) -> None:
+class RawBody(io.RawIOBase):
+    def __init__(self, reader: BodyReader, first: bytes | memoryview) -> None:
         self._reader = reader
-        self._rest = memoryview(b'')
+        self._rest = memoryview(first)
 
     def readable(self) -> bool:
         return True
@@ -89,12 +96,12 @@ class _RawBody(io.RawIOBase):
         return size
 
 
-def event_value(body: bytes) -> object:
-    """The value of an event. An empty body is {}, as for an invocation without arguments."""
+def event_value(body: bytes | memoryview) -> object:
+    """The value of an event that is JSON. An empty body is {}, as for an invocation without arguments."""
     return parse_json(body, 'event') if body else {}
 
 
-def main_params(invocation: Invocation, body: Optional[bytes]) -> dict:
+def main_params(invocation: Invocation, body: Optional[bytes | memoryview]) -> dict:
     """`params` of an HTTP request. `body` is None when the handler reads it as a stream."""
     head = invocation.head
     path, _, query = (head.get('u') or '/').partition('?')
@@ -107,9 +114,9 @@ def main_params(invocation: Invocation, body: Optional[bytes]) -> dict:
             if isinstance(value, dict):
                 params.update(value)
             else:
-                raw = body.decode()
+                raw = str(body, 'utf-8')
         elif kind == 'application/x-www-form-urlencoded':
-            params.update(parse_pairs(body.decode('utf-8', 'replace')))
+            params.update(parse_pairs(str(body, 'utf-8', 'replace')))
         else:
             raw = body_text(kind, body)[0]
     # Last: a request cannot say for itself what its method and headers are.
@@ -127,7 +134,7 @@ def main_params(invocation: Invocation, body: Optional[bytes]) -> dict:
     return params
 
 
-def lambda_event(invocation: Invocation, body: Optional[bytes]) -> dict:
+def lambda_event(invocation: Invocation, body: Optional[bytes | memoryview]) -> dict:
     """A Lambda function-URL event, payload format 2.0."""
     head = invocation.head
     path, _, query = (head.get('u') or '/').partition('?')
@@ -181,10 +188,10 @@ def lambda_event(invocation: Invocation, body: Optional[bytes]) -> dict:
     return event
 
 
-def parse_json(body: bytes, what: str) -> object:
+def parse_json(body: bytes | memoryview, what: str) -> object:
     """Raises JSON_INVALID, naming the place."""
     try:
-        return json.loads(body.decode())
+        return json.loads(str(body, 'utf-8'))
     except UnicodeDecodeError as error:
         raise Fault('JSON_INVALID', f'The {what} is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}.') from None
     except ValueError as error:
@@ -193,11 +200,11 @@ def parse_json(body: bytes, what: str) -> object:
         raise Fault('JSON_INVALID', f'The {what} ({len(body)} bytes) is nested too deeply.') from None
 
 
-def body_text(kind: str, body: bytes) -> tuple[str, bool]:
+def body_text(kind: str, body: bytes | memoryview) -> tuple[str, bool]:
     """Text as it is, anything else in base64 (True)."""
     if not kind or is_json(kind) or kind.startswith(_TEXT_TYPES) or kind.endswith('+xml'):
         try:
-            return body.decode(), False
+            return str(body, 'utf-8'), False
         except UnicodeDecodeError:
             pass
     from binascii import b2a_base64

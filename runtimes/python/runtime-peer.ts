@@ -5,17 +5,22 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { closeSync, fstatSync } from 'node:fs'
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
 import { encodeFrame, encodeHeadFrame, FrameDecoder, FrameFlag, FrameType, LogLevel, parseJson, splitHead } from '#contract/frames.ts'
 import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, LogLevelName, OpenHead } from '#contract/frames.ts'
+import { creditFrame, PeerCall } from './peer-call.ts'
+import type { PeerMemory } from './peer-memory.ts'
 
 export interface RuntimePeerOptions {
   readonly command: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   /** Answers the calls that the function makes. Without it they fail with FUNCTION_NOT_FOUND. */
   readonly onCall?: (call: PeerCall) => void
+  /** Descriptor 5. Without it the runtime passes no memory, and is passed none. */
+  readonly memory?: PeerMemory
 }
 
 export interface PeerLog {
@@ -32,6 +37,8 @@ export interface PeerAnswer {
   /** The body as JSON. */
   readonly json: unknown
   readonly usage: { readonly cpuUs: number; readonly memoryPeakKb: number } | undefined
+  /** Of the memory that it came as; undefined when it came in frames. */
+  readonly inode: number | undefined
 }
 
 export interface PeerRequest {
@@ -51,6 +58,7 @@ export class RuntimePeer {
   stderr = ''
   /** Frames on streams that are not open are ignored, for tests that send what they like. */
   tolerant = false
+  readonly memory: PeerMemory | undefined
   readonly exited: Promise<{ readonly code: number | null; readonly signal: string | null }>
   readonly #channel: Duplex
   readonly #streams = new Map<number, PeerStream>()
@@ -58,12 +66,16 @@ export class RuntimePeer {
   readonly #onCall: (call: PeerCall) => void
   readonly #hello = Promise.withResolvers<HelloFrame>()
   readonly #inited = Promise.withResolvers<InitedFrame>()
+  readonly #listeners = new Set<() => void>()
   #nextStream = 2
 
   constructor(options: RuntimePeerOptions) {
     const [program, ...parameters] = options.command
     const environment = { PATH: process.env.PATH ?? '/usr/bin:/bin', ...options.environment }
-    this.child = spawn(program!, parameters, { stdio: ['ignore', 'ignore', 'pipe', 'pipe'], env: environment })
+    this.memory = options.memory
+    const inherited = this.memory === undefined ? [] : (['ignore', this.memory.theirs] as const)
+    this.child = spawn(program!, parameters, { stdio: ['ignore', 'ignore', 'pipe', 'pipe', ...inherited], env: environment })
+    if (this.memory !== undefined) closeSync(this.memory.theirs)
     this.#channel = this.child.stdio[3] as Duplex
     this.#onCall = options.onCall ?? ((call) => call.fail(new PlatformError('FUNCTION_NOT_FOUND', `There is no function ${call.head.f}.`)))
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => { this.stderr += text })
@@ -105,13 +117,24 @@ export class RuntimePeer {
   }
 
   /** Opens a stream. With `ended: false` the body goes on by {@link PeerStream.data}. */
-  open(options: { readonly head: OpenHead; readonly body?: string | Buffer; readonly ended?: boolean; readonly credit?: 'auto' | 'manual'; readonly id?: number }): PeerStream {
+  open(options: { readonly head: OpenHead; readonly body?: string | Buffer; readonly memory?: Buffer; readonly ended?: boolean; readonly credit?: 'auto' | 'manual'; readonly id?: number }): PeerStream {
     const stream = new PeerStream(this, options.id ?? this.#nextStream, options.credit ?? 'auto')
     this.#nextStream = stream.id + 2
     this.#streams.set(stream.id, stream)
     const flags = options.ended === false ? 0 : FrameFlag.end
-    this.send(encodeHeadFrame(FrameType.open, flags, stream.id, JSON.stringify(options.head), options.body))
+    const head = options.memory === undefined ? options.head : { ...options.head, p: this.memory!.pass(options.memory) }
+    this.send(encodeHeadFrame(FrameType.open, flags, stream.id, JSON.stringify(head), options.body))
     return stream
+  }
+
+  /** Resolves once the condition holds, looked at after each frame of a call. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      const { promise, resolve } = Promise.withResolvers<void>()
+      this.#listeners.add(resolve)
+      await promise
+      this.#listeners.delete(resolve)
+    }
   }
 
   stop(): void {
@@ -139,6 +162,8 @@ export class RuntimePeer {
     this.child.kill('SIGKILL')
     this.#channel.destroy()
     await this.exited.catch(() => {})
+    this.memory?.close()
+    for (const call of this.#calls.values()) call.close()
   }
 
   #receive(type: number, flags: number, id: number, payload: Buffer): void {
@@ -162,16 +187,19 @@ export class RuntimePeer {
       const { head, body } = splitHead<OpenHead>(payload)
       const call = new PeerCall(this, id, head)
       this.#calls.set(id, call)
-      call.take(Buffer.from(body), (flags & FrameFlag.end) !== 0)
+      if (head.p !== undefined) assert.deepEqual([body.length, flags & FrameFlag.end], [0, FrameFlag.end], 'a body that is passed is whole')
+      call.take(head.p === undefined ? Buffer.from(body) : this.memory!.take(head.p), (flags & FrameFlag.end) !== 0)
       this.#onCall(call)
     } else if (type === FrameType.data) {
       const call = this.#calls.get(id)
-      this.send(creditFrame(id, payload.length))
+      if (call !== undefined && !call.holdsCredit) this.send(creditFrame(id, payload.length))
       call?.take(Buffer.from(payload), (flags & FrameFlag.end) !== 0)
-    } else if (type === FrameType.reset) {
+    } else {
       const call = this.#calls.get(id)
-      if (call !== undefined) call.wasReset = true
+      if (type === FrameType.credit && call !== undefined) call.creditBytes += payload.readUInt32LE(0)
+      if (type === FrameType.reset && call !== undefined) call.wasReset = true
     }
+    for (const listener of [...this.#listeners]) listener()
   }
 }
 
@@ -197,6 +225,7 @@ export class PeerStream {
   readonly #letGo = Promise.withResolvers<void>()
   #answerHead: AnswerHead | undefined
   #chunks: Buffer[] = []
+  #inode: number | undefined
   #usage: PeerAnswer['usage']
   #listeners = new Set<() => void>()
 
@@ -247,6 +276,11 @@ export class PeerStream {
       this.#answerHead = head
       this.#head.resolve(head)
       if (body.length > 0) this.#chunks.push(Buffer.from(body))
+      if (head.p !== undefined) {
+        const fd = this.#peer.memory!.take(head.p)
+        this.#inode = fstatSync(fd).ino
+        this.#chunks.push(this.#peer.memory!.read(fd, head.p.b))
+      }
     } else if (type === FrameType.data) {
       this.dataBytes += payload.length
       if (payload.length > 0) this.#chunks.push(Buffer.from(payload))
@@ -286,50 +320,8 @@ export class PeerStream {
         return JSON.parse(body.toString()) as unknown
       },
       usage: this.#usage,
+      inode: this.#inode,
     })
-  }
-}
-
-/** A call that the function makes, as the platform sees it. */
-export class PeerCall {
-  readonly id: number
-  readonly head: OpenHead
-  /** The whole payload. */
-  readonly payload: Promise<Buffer>
-  wasReset = false
-  readonly #peer: RuntimePeer
-  readonly #payload = Promise.withResolvers<Buffer>()
-  #chunks: Buffer[] = []
-
-  constructor(peer: RuntimePeer, id: number, head: OpenHead) {
-    this.#peer = peer
-    this.id = id
-    this.head = head
-    this.payload = this.#payload.promise
-  }
-
-  take(bytes: Buffer, ended: boolean): void {
-    this.#chunks.push(bytes)
-    if (ended) this.#payload.resolve(Buffer.concat(this.#chunks))
-  }
-
-  /** Answers with JSON; a large body goes in data frames. */
-  reply(value: unknown, status = 200): void {
-    this.replyBytes(Buffer.from(JSON.stringify(value)), 'application/json', status)
-  }
-
-  replyBytes(body: Buffer, contentType: string, status = 200): void {
-    const head = JSON.stringify({ s: status, h: ['content-type', contentType] })
-    if (body.length <= 65536) return this.#peer.send(encodeHeadFrame(FrameType.head, FrameFlag.end, this.id, head, body))
-    this.#peer.send(encodeHeadFrame(FrameType.head, 0, this.id, head, undefined))
-    for (let offset = 0; offset < body.length; offset += 65536) {
-      const last = offset + 65536 >= body.length
-      this.#peer.send(encodeFrame(FrameType.data, last ? FrameFlag.end : 0, this.id, body.subarray(offset, offset + 65536)))
-    }
-  }
-
-  fail(error: PlatformError): void {
-    this.#peer.send(encodeFrame(FrameType.reset, 0, this.id, JSON.stringify(error.toBody())))
   }
 }
 
@@ -342,10 +334,4 @@ function httpHead(request: PeerRequest): OpenHead {
     h: Object.entries(request.headers ?? {}).flat(),
     ...(request.deadlineMs !== undefined && { d: request.deadlineMs }),
   }
-}
-
-function creditFrame(stream: number, bytes: number): Buffer {
-  const payload = Buffer.allocUnsafe(4)
-  payload.writeUInt32LE(bytes, 0)
-  return encodeFrame(FrameType.credit, 0, stream, payload)
 }

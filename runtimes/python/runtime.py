@@ -24,6 +24,7 @@ from collections import deque
 
 from . import frames
 from .channel import Channel, empty_frame
+from .faults import Fault
 from .frames import ProtocolBroken
 from .invocation import Invocation
 from .workers import Waiter, Worker
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .calls import Call
     from .loader import Handler
     from .monitor import Monitor
+    from .passing import Passing
 
 # A function that was seen to wait is expected to again: for this many invocations the reading moves on before the handler runs.
 EXPECT_WAITING = 32
@@ -54,6 +56,9 @@ class Runtime:
         self.monitor: Optional[Monitor] = None
         self.async_runner = None
         self.calls: dict[int, Call] = {}
+        # Descriptor 5, where the platform gave one.
+        self.memory_socket = None
+        self._passing: Optional[Passing] = None
         self.end_prints: Callable[[int], None] = lambda stream: None
         self._load = load
         self._execute = execute
@@ -234,7 +239,13 @@ class Runtime:
         if handler is None or stream & 1 or stream == 0 or stream in self._invocations:
             raise ProtocolBroken(f'an open of stream {stream} that cannot be' + ('' if handler else ' before init'))
         head, first = frames.split_head(payload)
-        invocation = Invocation(self, stream, head, first, flags & frames.END != 0)
+        ended = flags & frames.END != 0
+        try:
+            body = self.body_of(head, first, ended)
+        except Fault as fault:
+            self.channel.post(frames.encode_json_frame(frames.RESET, stream, fault.to_body()))
+            return
+        invocation = Invocation(self, stream, head, body, ended)
         self._invocations[stream] = invocation
         if handler.streaming or invocation.collect():
             with self.lock:
@@ -304,6 +315,39 @@ class Runtime:
         call = self.calls.get(stream)
         if type not in (frames.HEAD, frames.DATA, frames.RESET, frames.CREDIT):
             raise ProtocolBroken(f'a frame of type {type} on stream {stream}')
-        # One that was given up may still be answered.
+        # One that was given up may still be answered, also by memory, which has to be taken (passing.py, P3).
         if call is not None:
             call.receive(type, flags, payload)
+        elif type == frames.HEAD and self.memory_socket is not None:
+            try:
+                self.body_of(*frames.split_head(payload), flags & frames.END != 0)
+            except Fault:
+                pass
+
+    # Bodies as memory.
+
+    @property
+    def passing(self) -> Optional[Passing]:
+        """None where no memory can be passed."""
+        if self._passing is None and self.memory_socket is not None:
+            from .passing import Passing
+            memory_mb = self.init.get('memoryMb')
+            with self.lock:
+                if self._passing is None:
+                    self._passing = Passing(self.memory_socket, self.channel, memory_mb * 1024 * 1024 if isinstance(memory_mb, int) else float('inf'))
+        return self._passing
+
+    def body_of(self, head: dict, first: bytes, ended: bool) -> bytes | memoryview:
+        """What an `open` or `head` brings of its body: bytes in the frame, or memory. Raises ProtocolBroken; Fault when it cannot be mapped."""
+        passed = head.get('p')
+        if passed is None:
+            return first
+        if self.passing is None or not ended or first:
+            raise ProtocolBroken('a body as memory where there is none, or with more of it in frames')
+        return self.passing.take(passed)
+
+    def close_memory_in_child(self) -> None:
+        """After a fork: as the channel, the socket is the parent's alone."""
+        socket, self.memory_socket, self._passing = self.memory_socket, None, None
+        if socket is not None:
+            socket.close()

@@ -10,11 +10,15 @@ import os
 import sys
 import time
 
+import _socket  # The C part alone: see channel.py.
+
 from . import frames
 from .channel import Channel
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
     from .loader import Handler
     from .runtime import Runtime
 
@@ -33,6 +37,9 @@ def run() -> None:
     channel = Channel(CHANNEL_FD)
     version = '.'.join(map(str, sys.version_info[:3]))
     hello = {'protocol': frames.FRAMES_VERSION, 'runtime': 'python', 'version': version, 'pid': os.getpid()}
+    memory_socket = _open_memory_socket()
+    if memory_socket is not None:
+        hello['memory'] = True
     channel.post(frames.encode_json_frame(frames.HELLO, 0, hello))
 
     import gc
@@ -69,8 +76,10 @@ def run() -> None:
         os._exit = _exit_process
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         channel.abandon_in_child()
+        runtime.close_memory_in_child()
 
     runtime = Runtime(channel, load=_load, execute=execute, exit=exit)
+    runtime.memory_socket = memory_socket
     runtime.end_prints = end_prints
     runtime.monitor = Monitor(runtime)
     skep._runtime = runtime
@@ -82,13 +91,31 @@ def run() -> None:
     runtime.monitor.start()
     # What is there now stays: the collector need not look at it again.
     gc.freeze()
-    runtime.lead(_warm(channel))
+    runtime.lead(_warm(channel, WARM_MODULES if memory_socket is None else (*WARM_MODULES, 'skep_runtime.memory')))
 
 
-def _warm(channel: Channel) -> list:
+def _open_memory_socket() -> Optional[_socket.socket]:
+    """Descriptor 5, when the platform gave one and this system can make and map memory (memory.py, which is loaded with the first large body)."""
+    try:
+        os.set_inheritable(frames.MEMORY_FD, False)
+        found = _socket.socket(fileno=frames.MEMORY_FD)
+    except OSError:
+        return None
+    try:
+        from _frozen_importlib_external import PathFinder
+        if found.family == _socket.AF_UNIX and found.type == _socket.SOCK_SEQPACKET and PathFinder.find_spec('_ctypes') is not None:
+            os.close(os.memfd_create('skep', os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
+            return found
+    except (ImportError, AttributeError, OSError):
+        pass
+    found.detach()
+    return None
+
+
+def _warm(channel: Channel, modules: tuple) -> list:
     """Imports what many functions need until frames come in; returns those."""
     inbox = channel.read(WARM_AFTER_S)
-    for name in WARM_MODULES:
+    for name in modules:
         if inbox:
             break
         __import__(name)

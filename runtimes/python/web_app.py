@@ -79,7 +79,7 @@ def _environ(request: Request, context) -> dict:
         'SCRIPT_NAME': request.headers.get('x-forwarded-prefix', ''),
         'PATH_INFO': unquote(request.path, 'latin-1'),
         'QUERY_STRING': request.query,
-        'CONTENT_TYPE': request.headers.get('content-type', 'application/json' if not request.method else ''),
+        'CONTENT_TYPE': request.headers.get('content-type', '' if request.method else request.event_type),
         'CONTENT_LENGTH': request.headers.get('content-length', ''),
         'SERVER_NAME': host,
         'SERVER_PORT': port or '80',
@@ -171,7 +171,7 @@ def _scope(request: Request) -> dict:
     raw = request.raw_headers
     headers = [(raw[index].encode('latin-1', 'replace'), raw[index + 1].encode('latin-1', 'replace')) for index in range(0, len(raw) - 1, 2)]
     if not request.method:
-        headers.append((b'content-type', b'application/json'))
+        headers.append((b'content-type', request.event_type.encode()))
     host, _, port = request.headers.get('host', 'localhost').partition(':')
     return {
         'type': 'http',

@@ -4,12 +4,13 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { TestContext } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ManualClock } from '#base/clock.ts'
 import type { PlatformError } from '#contract/errors.ts'
 import type { FunctionConfigInput } from '#contract/function-config.ts'
+import type { HeldBody } from '#contract/held-body.ts'
 import { InvocationIds } from '#contract/ids.ts'
 import { testInvocation, testRevision } from '#contract/invocation.fake.ts'
 import type { Blobs } from '#store/blobs.ts'
@@ -31,7 +32,7 @@ export interface QueueGround {
   readonly told: AsyncResult[]
   /** Functions by name; one that is missing does not exist. */
   readonly functions: Map<string, (body: string, attempt: number) => Answer | Promise<Answer>>
-  readonly accept: (name: string, body: Buffer | Readable | undefined, over?: { readonly idempotencyKey?: string; readonly callback?: string }) => Promise<string>
+  readonly accept: (name: string, body: Buffer | HeldBody | Readable | undefined, over?: { readonly idempotencyKey?: string; readonly callback?: string }) => Promise<string>
   readonly digests: () => Promise<string[]>
 }
 
@@ -72,7 +73,7 @@ export async function queueGround(context: Pick<TestContext, 'after'>, config: P
   const run: AsyncQueueOptions['run'] = ({ revision, request, sink, attempt, ended }) => {
     const { invocation } = testInvocation(clock, { revision, attempt })
     void (async () => {
-      const body = request.body === undefined ? '' : request.body instanceof Uint8Array ? request.body.toString() : await text(request.body)
+      const body = request.body === undefined ? '' : request.body instanceof Readable ? await text(request.body) : String(request.body)
       const answer = await functions.get(revision.function)!(body, attempt)
       if ('error' in answer) {
         invocation.error = answer.error

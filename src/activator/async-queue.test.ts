@@ -9,6 +9,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { describe, test } from 'node:test'
 import { PlatformError } from '#contract/errors.ts'
+import { testBody } from '#contract/held-body.fake.ts'
 import { ASYNC_QUEUE } from './async-queue.ts'
 import { eventually, queueGround } from './async-queue.fake.ts'
 import type { QueueGround } from './async-queue.fake.ts'
@@ -43,6 +44,18 @@ describe('a large body', () => {
     assert.deepEqual([await bodyOf(ground, quick), await bodyOf(ground, slow)], ['100000', '100000'])
     await eventually(clock, async () => (await digests()).length === 0)
     assert.deepEqual(ground.warnings, [])
+  })
+
+  test('that is held is written whole before it is accepted, and stays its caller\'s to let go', async (context) => {
+    const ground = await queueGround(context)
+    const { body, isReleased } = testBody(LARGE)
+    ground.functions.set('f', (text) => ({ body: Buffer.from(`${text === LARGE.toString()}`) }))
+    const id = await ground.accept('f', body)
+    assert.equal(isReleased(), false)
+    body.release()
+    assert.equal(isReleased(), true)
+    await ended(ground, id)
+    assert.equal(await bodyOf(ground, id), 'true')
   })
 
   test('and an answer with the same bytes are two: the answer stays', async (context) => {

@@ -16,6 +16,7 @@ import { Readable } from 'node:stream'
 import type { Clock, Timer } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
+import { HeldBody } from '#contract/held-body.ts'
 import type { InvocationIds } from '#contract/ids.ts'
 import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
 import type { Blobs } from '#store/blobs.ts'
@@ -51,6 +52,7 @@ interface QueuedInvocation {
   readonly namespace: string
   readonly function: string
   readonly kind: 'http' | 'event'
+  readonly binary?: true
   readonly method: string
   readonly path: string
   readonly headers: readonly string[]
@@ -150,6 +152,7 @@ export class AsyncQueue {
       namespace,
       function: name,
       kind: request.kind,
+      ...(request.binary === true && { binary: true }),
       method: request.method,
       path: request.path,
       headers: request.headers,
@@ -203,6 +206,14 @@ export class AsyncQueue {
 
   async #bodyOf(body: InvocationRequest['body'], id: string): Promise<{ readonly body?: string; readonly blob?: string }> {
     if (body === undefined) return {}
+    if (body instanceof HeldBody) {
+      const held = body.retain().stream()
+      try {
+        return { blob: await this.#blobs.put(`body of ${id}`, held) }
+      } finally {
+        held.destroy()
+      }
+    }
     if (!(body instanceof Uint8Array)) {
       // Whoever brings the body still has to answer on the connection it comes over, also when it is refused half-way.
       const chunks = body.iterator({ destroyOnReturn: false })
@@ -267,7 +278,7 @@ export class AsyncQueue {
     run({
       id: item.id,
       revision,
-      request: { kind: queued.kind, method: queued.method, path: queued.path, headers: queued.headers, body },
+      request: { kind: queued.kind, ...(queued.binary === true && { binary: true }), method: queued.method, path: queued.path, headers: queued.headers, body },
       sink,
       traceparent: queued.traceparent,
       attempt: item.attempt,

@@ -6,9 +6,11 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { NONE, SCAN_MAX, pick, pickLeastLoaded, pickOfTwo } from './balancer.ts'
+import { NONE, SCAN_MAX, pick, pickColored, pickLeastLoaded, pickOfTwo } from './balancer.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
+import { hash32 } from '#base/rendezvous.ts'
 import { seededRandom } from '#base/seeded-random.ts'
+import { colorOf, NO_COLOR } from '#contract/color.ts'
 
 function load(over: Partial<InstanceLoad>): InstanceLoad {
   return { inFlight: 0, computing: 0, computingSinceUs: 0, lastUsedUs: 0, ...over }
@@ -87,11 +89,56 @@ describe('pickOfTwo', () => {
   })
 })
 
+const seedsOf = (list: readonly unknown[]): number[] => list.map((_, index) => hash32(`instance-${index}`))
+
+describe('pickColored', () => {
+  test('picks one with room exactly when there is one (B1, B3)', () => {
+    fc.assert(
+      fc.property(loads, fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 4 }), fc.integer({ min: 0, max: 10 }), fc.string(), (list, inFlightMax, computingMax, stuck, text) => {
+        const index = pickColored(list, inFlightMax, computingMax, stuck, colorOf('default', text), seedsOf(list))
+        if (index === NONE) assert.equal(pickLeastLoaded(list, inFlightMax, computingMax, stuck), NONE)
+        else assert(hasRoom(list[index]!, inFlightMax, computingMax, stuck))
+      }),
+    )
+  })
+
+  test('keeps a colour on its instance whatever the loads, and all of a colour on the same next one while that is full', () => {
+    const color = colorOf('default', 'user-7')
+    const list = Array.from({ length: 8 }, () => load({}))
+    const seeds = seedsOf(list)
+    const home = pickColored(list, 4, 4, -Infinity, color, seeds)
+    list[home]!.inFlight = 3
+    list[home]!.computing = 3
+    assert.equal(pickColored(list, 4, 4, -Infinity, color, seeds), home, 'the others are idle')
+    list[home]!.inFlight = 4
+    const next = pickColored(list, 4, 4, -Infinity, color, seeds)
+    list[next]!.inFlight = 3
+    assert.equal(pickColored(list, 4, 4, -Infinity, color, seeds), next)
+    list[home]!.inFlight = 3
+    list[home]!.computing = 0
+    assert.equal(pickColored(list, 4, 4, -Infinity, color, seeds), home)
+  })
+
+  test('moves only the colours of an instance that goes, and spreads colours over all', () => {
+    const list = Array.from({ length: 8 }, () => load({}))
+    const seeds = seedsOf(list)
+    const colors = Array.from({ length: 2_000 }, (_, index) => colorOf('default', `user-${index}`))
+    const before = colors.map((color) => pickColored(list, 1, 1, -Infinity, color, seeds))
+    for (let index = 0; index < 8; index++) {
+      const count = before.filter((one) => one === index).length
+      assert(count > 190 && count < 310, `${count} of 250`)
+    }
+    const after = colors.map((color) => pickColored(list.toSpliced(2, 1), 1, 1, -Infinity, color, seeds.toSpliced(2, 1)))
+    for (const [index, one] of before.entries()) if (one !== 2) assert.equal(after[index], one > 2 ? one - 1 : one)
+  })
+})
+
 describe('pick', () => {
   test('finds the only instance with room among a thousand', () => {
     const list = Array.from({ length: 1_000 }, () => load({ inFlight: 1 }))
     list[613]!.inFlight = 0
     assert(list.length > SCAN_MAX)
-    assert.equal(pick(list, 1, 1, -Infinity, seededRandom(1)), 613)
+    assert.equal(pick(list, 1, 1, -Infinity, seededRandom(1), NO_COLOR, []), 613)
+    assert.equal(pick(list, 1, 1, -Infinity, seededRandom(1), colorOf('default', 'red'), seedsOf(list)), 613)
   })
 })

@@ -6,10 +6,16 @@
  * idle long enough for keep-alive to end them. Above {@link SCAN_MAX} instances two random ones are compared instead
  * (Mitzenmacher, "The Power of Two Choices", 2001), and only when neither has room all are scanned.
  *
+ * An invocation with a colour (contract/color.ts) goes to the first instance with room in its colour's own order: equal colours meet where what they
+ * share is in memory, and one that finds no room there goes to the same next one as the others. It waits no longer than without.
+ *
  * Invariants:
  *   B1. An instance is picked only if it has room by all three limits; {@link NONE} means that none has.
  *   B2. Pure but for the random source handed in, and allocates nothing: it runs for every invocation.
+ *   B3. A colour changes which instance is picked, never whether one is. As long as its instance has room, it is that one.
  */
+import { weightOf } from '#base/rendezvous.ts'
+import { NO_COLOR } from '#contract/color.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
 
 /** No instance has room. */
@@ -81,14 +87,42 @@ export function pickOfTwo(
   return otherHasRoom && isBetter(other, one) ? second : first
 }
 
-/** {@link pickLeastLoaded} for small sets, {@link pickOfTwo} for large ones, scanning only when both picks are full. */
+/**
+ * The instance with room that the colour wants most, or {@link NONE}. Same limits as {@link pickLeastLoaded}.
+ *
+ * @param seeds A hash of each instance's name, at its index: indexes change when instances go.
+ */
+export function pickColored(
+  instances: readonly InstanceLoad[],
+  inFlightMax: number,
+  computingMax: number,
+  stuckBeforeUs: number,
+  color: number,
+  seeds: readonly number[],
+): number {
+  let best = NONE
+  let bestWeight = 0
+  for (let index = 0; index < instances.length; index++) {
+    if (!hasRoom(instances[index]!, inFlightMax, computingMax, stuckBeforeUs)) continue
+    const weight = weightOf(color, seeds[index]!)
+    if (best !== NONE && weight <= bestWeight) continue
+    best = index
+    bestWeight = weight
+  }
+  return best
+}
+
+/** {@link pickColored} for a colour; otherwise {@link pickLeastLoaded} for small sets, {@link pickOfTwo} for large ones, scanning only when both picks are full. */
 export function pick(
   instances: readonly InstanceLoad[],
   inFlightMax: number,
   computingMax: number,
   stuckBeforeUs: number,
   random: () => number,
+  color: number,
+  seeds: readonly number[],
 ): number {
+  if (color !== NO_COLOR) return pickColored(instances, inFlightMax, computingMax, stuckBeforeUs, color, seeds)
   if (instances.length > SCAN_MAX) {
     const index = pickOfTwo(instances, inFlightMax, computingMax, stuckBeforeUs, random)
     if (index !== NONE) return index

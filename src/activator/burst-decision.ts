@@ -25,6 +25,7 @@
  *   Q5. {@link chooseInstance} allocates nothing.
  */
 import assert from 'node:assert/strict'
+import { NO_COLOR } from '#contract/color.ts'
 import type { BurstPolicy } from '#contract/function-config.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
 import { pick } from './balancer.ts'
@@ -88,6 +89,9 @@ export interface BurstLoad {
 
 /** The answer of {@link chooseInstance}: the invocation stays in the queue. */
 export const WAIT = -1
+
+/** Without a colour, nobody looks at them. */
+const NO_SEEDS: readonly number[] = []
 
 /** @throws AssertionError when a limit is below 1. */
 export function burstSettings(options: {
@@ -194,6 +198,8 @@ export function handOverDepth(settings: BurstSettings, history: FunctionHistory)
  *
  * @param instances The ready ones.
  * @param cores As in {@link BurstLoad}.
+ * @param color Of that invocation (contract/color.ts).
+ * @param seeds As in balancer.ts, `pickColored`.
  */
 export function chooseInstance(
   settings: BurstSettings,
@@ -201,12 +207,14 @@ export function chooseInstance(
   instances: readonly InstanceLoad[],
   nowUs: number,
   cores: number,
+  color = NO_COLOR,
+  seeds = NO_SEEDS,
 ): number {
   switch (settings.policy) {
     case 'never-queue':
-      return pick(instances, 1, 1, -Infinity, settings.random)
+      return pick(instances, 1, 1, -Infinity, settings.random, color, seeds)
     case 'queue-up-to':
-      return pick(instances, Math.min(settings.queueDepth, settings.concurrency), Infinity, -Infinity, settings.random)
+      return pick(instances, Math.min(settings.queueDepth, settings.concurrency), Infinity, -Infinity, settings.random, color, seeds)
     case 'predict': {
       const depth = handOverDepth(settings, history)
       if (!settings.waitingReported) {
@@ -214,10 +222,10 @@ export function chooseInstance(
         const capacity = history.cpuCapacity(nowUs, cores, settings)
         if (capacity > cores) {
           const share = Math.max(depth, Math.floor(capacity / Math.max(1, instances.length)))
-          return pick(instances, settings.concurrency, share, -Infinity, settings.random)
+          return pick(instances, settings.concurrency, share, -Infinity, settings.random, color, seeds)
         }
       }
-      return pick(instances, settings.concurrency, depth, nowUs - settings.handOverBudgetUs, settings.random)
+      return pick(instances, settings.concurrency, depth, nowUs - settings.handOverBudgetUs, settings.random, color, seeds)
     }
   }
 }

@@ -12,6 +12,7 @@ import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import fc from 'fast-check'
 import { PlatformError } from '#contract/errors.ts'
+import { testBody } from '#contract/held-body.fake.ts'
 import { turns } from '#contract/invocation.fake.ts'
 import { openFileBlobs } from '#store/file-blobs.ts'
 import type { Blobs } from '#store/blobs.ts'
@@ -51,6 +52,20 @@ describe('CollectingSink', () => {
     none.sink.head(204, [], undefined, true)
     assert.deepEqual(await none.sink.answer(), { status: 204, headers: [] })
     assert.equal(await none.kept(), 0)
+  })
+
+  test('puts a held one into the blobs, and lets it go, also when there is no room', async (context) => {
+    const content = Buffer.alloc(600_000, 'held')
+    const whole = await ground(context)
+    const { body, released } = testBody(content)
+    whole.sink.head(200, [], body, true)
+    assert.ok((await whole.bodyOf((await whole.sink.answer()).blob!)).equals(content))
+    await released
+    const full = await ground(context, { put: () => Promise.reject(new PlatformError('STORE_FULL', 'full')) } as unknown as Blobs)
+    const other = testBody(content)
+    full.sink.head(200, [], other.body, true)
+    await assert.rejects(full.sink.answer(), { code: 'STORE_FULL' })
+    await other.released
   })
 
   test('puts a larger one, and one that streams, into the blobs', async (context) => {

@@ -1,6 +1,7 @@
 /** Collects an answer that nobody waits for: small ones in memory, larger ones into the blobs as they stream. */
 import { PassThrough, Readable } from 'node:stream'
 import type { PlatformError } from '#contract/errors.ts'
+import { HeldBody } from '#contract/held-body.ts'
 import type { AnswerSink } from '#contract/invocation.ts'
 import type { OwnBlobs } from './own-blobs.ts'
 
@@ -28,9 +29,15 @@ export class CollectingSink implements AnswerSink {
     this.#owner = options.owner
   }
 
-  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void {
+  head(status: number, headers: readonly string[], body: Buffer | HeldBody | undefined, last: boolean): void {
     this.#status = status
     this.#headers = headers
+    if (body instanceof HeldBody) {
+      const held = body.stream()
+      this.#store(held)
+      // One that cannot be stored has perhaps not been read at all.
+      return void this.#stored?.catch(() => held.destroy())
+    }
     if (last && (body === undefined || body.length <= this.#inlineBytesMax)) {
       this.#body = body
       return

@@ -18,6 +18,7 @@
  *       most RECHECK_MS late, by the one timer of P2.
  */
 import type { Clock, Timer } from '#base/clock.ts'
+import { hash32 } from '#base/rendezvous.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'
@@ -74,9 +75,10 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   readonly #config: PoolConfig
   readonly #settings: BurstSettings
   readonly #queue = new InvocationQueue()
-  /** The ready instances, and their loads at the same index: the decisions read only the latter. */
+  /** The ready instances, and at the same index their loads and what colours are matched with: the decisions read only these. */
   readonly #instances: Instance[] = []
   readonly #loads: InstanceLoad[] = []
+  readonly #seeds: number[] = []
   readonly #load: BurstLoad
   readonly #options: RevisionPoolOptions
   #starting = 0
@@ -135,7 +137,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
   /** @throws nothing: an invocation that cannot wait fails (P1). */
   submit(invocation: Invocation): void {
     if (this.#queue.length === 0) {
-      const index = chooseInstance(this.#settings, this.history, this.#loads, invocation.acceptedUs, this.#load.cores)
+      const index = chooseInstance(this.#settings, this.history, this.#loads, invocation.acceptedUs, this.#load.cores, invocation.color, this.#seeds)
       if (index !== WAIT) {
         const instance = this.#instances[index]!
         // It is warm were it the first on it: it has not waited for the start.
@@ -257,7 +259,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     const nowUs = this.#clock.monotonicUs()
     if (nowUs >= this.#expiryUs) this.#expire(nowUs)
     while (this.#queue.length > 0) {
-      const index = chooseInstance(this.#settings, this.history, this.#loads, nowUs, this.#load.cores)
+      const index = chooseInstance(this.#settings, this.history, this.#loads, nowUs, this.#load.cores, this.#queue.peek()!.color, this.#seeds)
       if (index === WAIT) break
       this.#handOver(this.#queue.shift()!, this.#instances[index]!)
     }
@@ -308,6 +310,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
         instance.proxy.observer = this.history
         this.#instances.push(instance)
         this.#loads.push(instance.proxy.load)
+        this.#seeds.push(hash32(instance.id))
         this.#prepared?.resolve()
         this.#prepared = undefined
         if (this.#queue.length > 0) this.#pump()
@@ -349,6 +352,7 @@ export class RevisionPool implements InstanceOwner, InvocationHolder {
     if (index < 0) return
     this.#instances.splice(index, 1)
     this.#loads.splice(index, 1)
+    this.#seeds.splice(index, 1)
   }
 
   /** Predictions grow with the age of what runs, without an event: so look again while invocations wait (P2), and when one may have to go (P4). */

@@ -19,7 +19,7 @@ export interface ApiRequest {
 }
 
 /** What belongs to a namespace; the rest of the API refuses to be told one. */
-const namespacedPath = /^\/v1\/(?:functions|code|invocations|secrets|snapshots|async\/\w+|stats)\b/
+const namespacedPath = /^\/v1\/(?:functions|code|invocations|secrets|s3|snapshots|async\/\w+|stats)\b/
 
 export class ApiClient {
   readonly connection: Connection

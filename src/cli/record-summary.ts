@@ -26,10 +26,16 @@ export function restoreText({ snapshot }: InvocationRecord): string | undefined 
   return `restored in ${duration(restoreUs)}${mode === undefined ? '' : ` (${mode})`}${told === '' ? '' : `: ${told}`}`
 }
 
+function transferred({ transfer }: InvocationRecord): string {
+  if (transfer === undefined) return ''
+  const { objectsPut, bytesPut, bytesGot, bytesShared } = transfer
+  return `${objectsPut === 0 ? '' : `, put ${bytes(bytesPut)}`}${bytesGot === 0 ? '' : `, got ${bytes(bytesGot)}`}${bytesShared === 0 ? '' : `, ${bytes(bytesShared)} as memory`}`
+}
+
 export function summary(record: InvocationRecord): string {
   const ended = record.outcome === 'ok' ? `${record.status}` : (record.error?.code ?? 'error')
   const restored = restoreText(record)
   const cost = record.cost > 0 ? `, cost ${money(record.cost)}` : ''
   return `${ended} ${record.start} ${duration(record.totalUs)} (${phases(record)}) cpu ${duration(record.cpuUs)}, ${Math.round(record.memoryPeakMb)} of ${record.memoryLimitMb} MB, ` +
-    `in ${bytes(record.bytesIn)}, out ${bytes(record.bytesOut)}${cost}${restored === undefined ? '' : `\n${restored}`}`
+    `in ${bytes(record.bytesIn)}, out ${bytes(record.bytesOut)}${transferred(record)}${cost}${restored === undefined ? '' : `\n${restored}`}`
 }

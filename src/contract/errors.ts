@@ -29,6 +29,7 @@ export const platformErrors = {
   OBJECT_EXPIRED: { fault: 'caller', retry: 'never', status: 410 },
   OBJECT_USED_UP: { fault: 'caller', retry: 'never', status: 410 },
   OBJECT_QUOTA_EXCEEDED: { fault: 'caller', retry: 'later', status: 413 },
+  STORAGE_EXCEEDED: { fault: 'caller', retry: 'later', status: 413 },
   CONFLICT: { fault: 'caller', retry: 'now', status: 409 },
   CANCELLED: { fault: 'caller', retry: 'never', status: 499 },
   // What the code does.

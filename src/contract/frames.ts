@@ -50,7 +50,10 @@ export const FrameType = {
   data: 18,
   /** either: the stream failed or is no longer wanted. JSON PlatformErrorBody, or empty for a confirmation (F4). */
   reset: 19,
-  /** either: the receiver has consumed bytes. Payload: u32 bytes. */
+  /**
+   * either: the receiver has consumed bytes. Payload: u32 bytes. Platform → runtime also of a body that was passed as memory, once nobody holds it any more,
+   * mostly after its stream has ended: what the runtime had copied to pass it is free again.
+   */
   credit: 20,
   /** runtime → platform: this invocation waits (for I/O, a timer, a call) and does not compute: more may be handed over. */
   waiting: 21,
@@ -124,6 +127,8 @@ export interface FaasletInit {
   readonly reuse: boolean
   readonly network: 'none' | 'host'
   readonly initTimeoutMs: number
+  /** After how many invocations the snapshot is taken anew (faaslet/ripening.ts); absent: never. */
+  readonly snapshotAfter?: number
   /** Absent: none has been taken yet; the host boots one and says `booted`. */
   readonly snapshot?: SnapshotUse
 }
@@ -141,14 +146,19 @@ export interface SnapshotUse {
 export type HostCommand =
   /** Serve a revision: frames on that connection, as on the channel of an instance of its own. */
   | { readonly do: 'attach'; readonly id: string; readonly socket: string }
-  /** Write the snapshot image of a booted revision, or the last trace, to that connection (worker/snapshots). */
-  | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: 'image' | 'trace' }
+  /** Write the snapshot image of a booted revision, or of the faaslet that is `ripe`, or the last trace, to that connection (worker/snapshots). */
+  | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: CaptureKind }
   | { readonly do: 'use'; readonly id: string; readonly snapshot: SnapshotUse }
+
+export type CaptureKind = 'image' | 'ripe' | 'trace'
 
 export type HostEvent =
   /** The revision is initialised and its memory can be captured, or why not: then every faaslet boots. */
   | { readonly event: 'booted'; readonly id: string; readonly capturable: boolean; readonly why?: string }
-  | { readonly event: 'recorded'; readonly id: string; readonly pages: number }
+  /** A faaslet has answered `snapshotAfter` invocations and can be captured, or why none will be. */
+  | { readonly event: 'ripe'; readonly id: string; readonly why?: string }
+  /** An invocation that was made from this image: the snapshot may be another one by now. */
+  | { readonly event: 'recorded'; readonly id: string; readonly pages: number; readonly imageId: string }
   /** The snapshot's files could not be used. */
   | { readonly event: 'damaged'; readonly id: string; readonly why: string }
 

@@ -18,7 +18,7 @@ const CHUNK_BYTES = 256 * 1024
 export class HeldBody {
   readonly fd: number
   readonly bytes: number
-  readonly #onLast: (() => void) | undefined
+  #onLast: (() => void) | undefined
   #holders = 1
 
   /** @param onLast Called once, when nobody holds it any more: whoever accounts for the bytes wants to know. */
@@ -26,6 +26,15 @@ export class HeldBody {
     this.fd = fd
     this.bytes = bytes
     this.#onLast = onLast
+  }
+
+  /** Calls back, besides, when nobody holds it any more. */
+  onReleased(listener: () => void): void {
+    const onLast = this.#onLast
+    this.#onLast = () => {
+      onLast?.()
+      listener()
+    }
   }
 
   retain(): this {

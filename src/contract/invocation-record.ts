@@ -11,6 +11,16 @@ import type { SnapshotFigures } from './start-figures.ts'
 export type StartKind = 'cold' | 'snapshot' | 'warm' | 'none'
 export type InvocationOrigin = 'http' | 'api' | 'call' | 'async'
 
+/** What went beside an invocation's own frames (transfer/README.md). */
+export interface TransferFigures {
+  readonly objectsPut: number
+  readonly bytesPut: number
+  /** Of objects that it retrieved, completely. */
+  readonly bytesGot: number
+  /** Of bodies that were passed as memory: put, got, or travelling by value. None of them was copied through a socket. */
+  readonly bytesShared: number
+}
+
 export interface InvocationRecord {
   readonly id: string
   readonly namespace: string
@@ -45,6 +55,8 @@ export interface InvocationRecord {
   readonly cost: number
   readonly bytesIn: number
   readonly bytesOut: number
+  /** Of one that put or got an object, or had a body passed as memory. */
+  readonly transfer?: TransferFigures
   readonly logLines: number
 }
 

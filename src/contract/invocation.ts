@@ -7,17 +7,24 @@
  * Invariants:
  *   V1. The sink gets either `head` and then data until `last`, or one `fail`, before or after the head; nothing follows.
  *   V2. `ended` runs exactly once per invocation, after the sink's last call, even one that throws; its record is made there.
+ *   V3. A held request body is there until the invocation has ended: whoever needs it for longer says `retain`.
  */
 import type { Readable } from 'node:stream'
+import { colorOf, NO_COLOR } from './color.ts'
 import type { PlatformError } from './errors.ts'
 import type { Revision } from './function-config.ts'
-import type { InvocationOrigin, StartKind } from './invocation-record.ts'
+import { HeldBody } from './held-body.ts'
+import type { InvocationOrigin, StartKind, TransferFigures } from './invocation-record.ts'
 import type { StartFigures } from './start-figures.ts'
 
 /** Where an answer goes. Buffers may be kept: they are never reused. */
 export interface AnswerSink {
-  /** @param headers Raw: name, value, name, value, … names in lower case. @param last No data follows. */
-  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void
+  /**
+   * @param headers Raw: name, value, name, value, … names in lower case.
+   * @param body A held one is all of it (`last`), and the sink's to release.
+   * @param last No data follows.
+   */
+  head(status: number, headers: readonly string[], body: Buffer | HeldBody | undefined, last: boolean): void
   /** @param consumed To be called when the chunk has left: this gives the function credit for more (back-pressure). */
   data(chunk: Buffer, last: boolean, consumed: () => void): void
   /** Before `head` the whole answer; after it, the answer breaks off visibly (never a silent truncation). */
@@ -29,16 +36,19 @@ export interface InvocationHolder {
 }
 
 export interface InvocationRequest {
-  /** `event`: the body is the JSON value for the handler. */
+  /** `event`: the body is the JSON value for the handler, or bytes for it (`binary`). */
   readonly kind: 'http' | 'event'
+  readonly binary?: true
   readonly method: string
   /** Path and query, seen from the function's own root. */
   readonly path: string
   readonly headers: readonly string[]
   /** The JSON of `headers`, where it is known already. */
   readonly headersJson?: string
-  /** The whole body when it is small, otherwise a stream. */
-  readonly body: Buffer | Readable | undefined
+  /** The whole body when it is small or lies behind a descriptor, otherwise a stream. */
+  readonly body: Buffer | HeldBody | Readable | undefined
+  /** What it shares data with (color.ts). */
+  readonly color?: string
 }
 
 export interface InvocationOptions {
@@ -69,6 +79,8 @@ export class Invocation {
   readonly parent: Invocation | undefined
   readonly attempt: number
   readonly depth: number
+  /** NO_COLOR of most. */
+  readonly color: number
   readonly #ended: (invocation: Invocation) => void
 
   state: 'queued' | 'running' | 'ended' = 'queued'
@@ -90,6 +102,8 @@ export class Invocation {
   memoryPeakKb = 0
   bytesIn = 0
   bytesOut = 0
+  /** Most have none: {@link moved} makes it. */
+  transfer: { -readonly [Name in keyof TransferFigures]: number } | undefined = undefined
   logLines = 0
   logBytes = 0
   status = 0
@@ -112,8 +126,15 @@ export class Invocation {
     this.depth = options.parent === undefined ? 0 : options.parent.depth + 1
     this.deadlineMs = options.deadlineMs ?? Infinity
     this.#ended = options.ended
-    const body = options.request.body
+    const { body, color } = options.request
+    this.color = color === undefined ? NO_COLOR : colorOf(options.revision.namespace, color)
     if (body instanceof Uint8Array) this.bytesIn = body.length
+    else if (body instanceof HeldBody) body.retain()
+  }
+
+  /** Its figures of transfers, to be added to. */
+  moved(): NonNullable<Invocation['transfer']> {
+    return (this.transfer ??= { objectsPut: 0, bytesPut: 0, bytesGot: 0, bytesShared: 0 })
   }
 
   /** Stops it wherever it is. */
@@ -126,7 +147,7 @@ export class Invocation {
     if (this.state === 'ended') return
     this.state = 'ended'
     this.endedUs = nowUs
-    this.#ended(this)
+    this.#end()
   }
 
   /** It failed, wherever it was (V1, V2). @throws what its sink throws, which is a bug; it has ended all the same. */
@@ -139,7 +160,13 @@ export class Invocation {
     try {
       this.sink.fail(error)
     } finally {
-      this.#ended(this)
+      this.#end()
     }
+  }
+
+  #end(): void {
+    const { body } = this.request
+    if (body instanceof HeldBody) body.release()
+    this.#ended(this)
   }
 }

@@ -103,6 +103,7 @@ export async function frontGround(context: Pick<TestContext, 'after'>): Promise<
       return hooks.accept(options)
     },
     api: (request, response) => response.end(`api ${request.url}`),
+    s3: (request, response) => response.end(`s3 ${request.url}`),
     metrics: () => ({ type: 'text/plain', text: 'metric 1\n' }),
     traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
   })

@@ -91,7 +91,7 @@ describe('a body', () => {
     const received: Promise<Buffer>[] = []
     hooks.answer = (invocation) => {
       const { body } = invocation.request
-      received.push(body instanceof Readable ? buffer(body) : Promise.resolve(body ?? Buffer.from('none')))
+      received.push(body instanceof Readable ? buffer(body) : Promise.resolve((body as Buffer | undefined) ?? Buffer.from('none')))
       void received.at(-1)!.then(() => complete(invocation))
     }
     const large = Buffer.alloc(INLINE_BYTES_MAX + 1, 'x')

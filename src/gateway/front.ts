@@ -3,6 +3,7 @@
  *
  *   /fn/<namespace>/<name>…   an invocation: found, allowed, admitted, begun        (the hot path)
  *   /v1/…                     the native API (gateway/api)
+ *   /s3/<bucket>/<key>        objects, for S3 clients (gateway/s3)
  *   /metrics  /healthz        for machines that watch
  *
  * Invariants:
@@ -34,6 +35,7 @@ export interface FrontOptions {
   readonly admission: Admission
   readonly acceptAsync: (options: AcceptOptions) => Promise<string>
   readonly api: (request: IncomingMessage, response: ServerResponse) => void
+  readonly s3: (request: IncomingMessage, response: ServerResponse) => void
   readonly metrics: () => { readonly type: string; readonly text: string }
   /** Traceparent of the header when it is valid. */
   readonly traceparent: (header: string | string[] | undefined) => string | undefined
@@ -121,6 +123,7 @@ export class Front {
     if (url.startsWith('/fn/')) return this.#invokeFunction(request, response, url)
     if (url.startsWith('/v1/') || url === '/v1') return this.#options.api(request, response)
     const path = url.split('?', 1)[0]
+    if (url.startsWith('/s3/') || path === '/s3') return this.#options.s3(request, response)
     if (path === '/healthz') return sendText(response, 'text/plain', 'ok\n')
     if (path === '/metrics') {
       this.#options.authenticate(request.headers.authorization)

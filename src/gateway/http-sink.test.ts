@@ -9,6 +9,7 @@ import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { ManualClock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
+import { testBody } from '#contract/held-body.fake.ts'
 import { testInvocation } from '#contract/invocation.fake.ts'
 import { serve } from './http.fake.ts'
 import type { TestServer } from './http.fake.ts'
@@ -25,6 +26,39 @@ function serveSinks(context: TestContext, answer: (sink: HttpSink) => void): Pro
     answer(sink)
   })
 }
+
+describe('a held answer', () => {
+  const content = Buffer.alloc(700_001, 'held content')
+
+  test('arrives whole with its length, whatever the function says of it, and is let go (H3, H4)', async (context) => {
+    const { body, released } = testBody(content)
+    const server = await serveSinks(context, (sink) => sink.head(200, ['content-length', '5', 'x-a', '1'], body, true))
+    const response = await fetch(`http://127.0.0.1:${server.port}/`)
+    assert.deepEqual([response.headers.get('content-length'), response.headers.get('x-a')], [String(content.length), '1'])
+    assert.ok(Buffer.from(await response.arrayBuffer()).equals(content))
+    await released
+  })
+
+  test('has no body where there must be none', async (context) => {
+    for (const [method, status, length] of [['HEAD', 200, String(content.length)], ['GET', 204, undefined], ['GET', 304, undefined]] as const) {
+      const { body, released } = testBody(content)
+      const server = await serveSinks(context, (sink) => sink.head(status, [], body, true))
+      const { headers, text } = await server.ask('/', { method })
+      assert.deepEqual([headers['content-length'], text], [length, ''])
+      await released
+    }
+  })
+
+  test('is let go when the client goes away (H4)', async (context) => {
+    const { body, released } = testBody(Buffer.alloc(50_000_000))
+    const server = await serveSinks(context, (sink) => sink.head(200, [], body, true))
+    const response = await fetch(`http://127.0.0.1:${server.port}/`)
+    const reader = response.body!.getReader()
+    await reader.read()
+    await reader.cancel()
+    await released
+  })
+})
 
 describe('a whole answer', () => {
   test('arrives with its status, headers and length, and with its invocation\'s id', async (context) => {

@@ -6,9 +6,12 @@
  *   H2. A chunk is reported consumed when it has left this process, so a slow client slows the function down, not the memory up.
  *   H3. The length that a client is told is the length that it gets, whatever the function states: otherwise the rest of
  *       one answer would be read as the next one on the connection, perhaps by somebody else behind a proxy.
+ *   H4. A held body is let go when it has left, or the client has gone.
  */
 import type { ServerResponse } from 'node:http'
+import { pipeline } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
+import { HeldBody } from '#contract/held-body.ts'
 import type { AnswerSink, Invocation } from '#contract/invocation.ts'
 import { sendError } from './api/answer.ts'
 
@@ -60,11 +63,12 @@ export class HttpSink implements AnswerSink {
     this.#response = response
   }
 
-  head(status: number, headers: readonly string[], body: Buffer | undefined, last: boolean): void {
+  head(status: number, headers: readonly string[], body: Buffer | HeldBody | undefined, last: boolean): void {
     const response = this.#response
     const invocation = this.invocation!
     const { passed, length: stated } = passedHeaders(headers)
     const raw: string[] = ['x-skep-invocation-id', invocation.id, 'x-skep-start', invocation.start, ...passed]
+    if (body instanceof HeldBody) return this.#sendHeld(status, raw, body)
     const bytes = body === undefined ? 0 : body.length
     const mayState = !last || status === 304 || response.req.method === 'HEAD'
     if (mayState && LENGTH.test(stated)) {
@@ -106,6 +110,16 @@ export class HttpSink implements AnswerSink {
     const response = this.#response
     if (response.headersSent) response.destroy(error)
     else sendError(response, error, { 'x-skep-invocation-id': this.invocation?.id ?? '' })
+  }
+
+  /** The invocation has ended by now: a client that goes away only stops this (H4). */
+  #sendHeld(status: number, raw: string[], body: HeldBody): void {
+    const response = this.#response
+    if (status !== 204 && status !== 304) raw.push('content-length', String(body.bytes))
+    response.writeHead(status, raw)
+    if (response.req.method !== 'HEAD' && status !== 204 && status !== 304) return void pipeline(body.stream(), response, () => {})
+    body.release()
+    response.end()
   }
 
   /** H3. */

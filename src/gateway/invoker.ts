@@ -186,6 +186,7 @@ export class Invoker {
     }
     if (parent !== undefined) record.parent = parent.id
     if (startFigures?.start === 'snapshot') record.snapshot = snapshotOf(startFigures)
+    if (invocation.transfer !== undefined) record.transfer = invocation.transfer
     if (error !== undefined) record.error = error.toBody()
     return record
   }

@@ -29,6 +29,7 @@ export interface ApiParts {
   readonly functions: FunctionRegistry
   readonly namespaces: NamespaceRegistry
   readonly secrets: SecretStore
+  readonly s3: ApiServices['s3']
   readonly telemetry: Telemetry
   readonly store: Store
   readonly asyncQueue: AsyncQueue
@@ -46,6 +47,7 @@ export function makeApi(parts: ApiParts): (request: IncomingMessage, response: S
     functions,
     namespaces,
     secrets,
+    s3: parts.s3,
     records: {
       list: (query) => telemetry.records.list(query),
       get: async (namespace, id) => telemetry.records.get(namespace, id),

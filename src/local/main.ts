@@ -27,12 +27,15 @@ import { InvocationIds } from '#contract/ids.ts'
 import { Authenticator } from '#gateway/authentication.ts'
 import { Front } from '#gateway/front.ts'
 import { Invoker } from '#gateway/invoker.ts'
+import { createS3 } from '#gateway/s3/main.ts'
 import { QuotaAdmission } from '#gateway/quota-admission.ts'
 import { MemoryQuotaHost } from '#gateway/quota-memory.ts'
 import { Quotas } from '#gateway/quota.ts'
+import { Buckets } from '#registry/buckets/buckets.ts'
+import { S3Credentials } from '#registry/buckets/credentials.ts'
 import { FunctionRegistry } from '#registry/functions.ts'
 import { ensureLocalKey } from '#registry/local-key.ts'
-import { NamespaceRegistry } from '#registry/namespaces.ts'
+import { NamespaceRegistry, quotaDefaults } from '#registry/namespaces.ts'
 import { SecretStore } from '#registry/secrets.ts'
 import { unpackCode } from '#registry/code-archive.ts'
 import { LocalHost } from '#scheduler/local-host.ts'
@@ -43,6 +46,8 @@ import { Telemetry } from '#telemetry/main.ts'
 import { priceDefaults } from '#telemetry/price.ts'
 import { acceptTraceparent, parseTraceparent } from '#telemetry/trace-context.ts'
 import { traceConfigFromEnvironment } from '#telemetry/trace-exporter.ts'
+import { sharedMemory } from '#transfer/shared-memory.ts'
+import type { TransferConfig } from '#transfer/config.ts'
 import { CodeCache, codeMaker } from '#worker/code-cache.ts'
 import { workerDefaults } from '#worker/config.ts'
 import type { WorkerConfig } from '#worker/config.ts'
@@ -55,6 +60,7 @@ import { callBackTo, checkCallback } from './callback.ts'
 import { FunctionCalls } from './function-calls.ts'
 import { exposePlatform } from './platform-gauges.ts'
 import { forgetSnapshots, sweepSnapshots } from './snapshot-services.ts'
+import { exposeTransfers, openTransfers } from './transfer-services.ts'
 
 export interface PlatformOptions {
   /** 0 picks one. */
@@ -65,6 +71,7 @@ export interface PlatformOptions {
   /** Runs code without isolation where bubblewrap is missing. */
   readonly allowUnsandboxed?: boolean
   readonly worker?: Partial<WorkerConfig>
+  readonly transfers?: Partial<TransferConfig>
   /** Hosts that callbacks of asynchronous invocations may go to, beside this machine. */
   readonly callbackHosts?: readonly string[]
   readonly log?: Log
@@ -114,8 +121,25 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   ])
   onClose(() => namespaces.close())
   onClose(() => functions.close())
+  const s3 = {
+    credentials: await S3Credentials.open({ store, keyFile: join(data, 'master.key'), randomBytes, nowMs }),
+    buckets: await Buckets.open({
+      store,
+      blobs: await openFileBlobs({ directory: join(data, 'buckets') }),
+      randomBytes,
+      nowMs,
+      // Namespaces that are older than this quota have none stored.
+      bytesMaxOf: (namespace) => namespaces.get(namespace)?.quotas.storageBytes ?? quotaDefaults.storageBytes,
+      warn,
+    }),
+  }
+  onClose(() => s3.credentials.close())
+  onClose(() => s3.buckets.close())
 
-  const sandboxes = new ProcessSandboxProvider({ dataDirectory: data, allowUnsandboxed: options.allowUnsandboxed ?? false })
+  const memory = process.env['SKEP_SHARED_MEMORY'] === 'off' ? undefined : sharedMemory()
+  const transfers = await openTransfers({ dataDirectory: data, masterKeyFile: join(data, 'master.key'), memory, clock, ...(options.transfers !== undefined && { config: options.transfers }) })
+  onClose(() => transfers.close())
+  const sandboxes = new ProcessSandboxProvider({ dataDirectory: data, allowUnsandboxed: options.allowUnsandboxed ?? false, memory })
   const code = new CodeCache({
     directory: join(data, 'code'),
     unpack: async (digest, directory) => void (await unpackCode(await functions.code.open(digest), directory)),
@@ -138,6 +162,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const worker = new Worker({
     sandboxes,
     snapshots,
+    transfers,
     runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
     code,
     clock,
@@ -239,10 +264,15 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
       return asyncQueue.accept(accept)
     },
     api: (request, response) => api(request, response),
+    s3: createS3({
+      ...s3,
+      nowMs,
+      onPlatformError: (error, request) => log.error('an S3 request failed by the platform\'s fault', { url: request.url, error: error instanceof Error ? error.stack : String(error) }),
+    }),
     metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
     traceparent: (header) => (typeof header === 'string' && parseTraceparent(header) !== undefined ? header : undefined),
   })
-  const api = makeApi({ front, authenticator, functions, namespaces, secrets, telemetry, store, asyncQueue, activator, worker, snapshots, resolve, log })
+  const api = makeApi({ front, authenticator, functions, namespaces, secrets, s3, telemetry, store, asyncQueue, activator, worker, snapshots, resolve, log })
 
   const server = createServer({ keepAliveTimeout: 65_000, requestTimeout: 0 }, front.handle)
   const address = await listen(server, options.port, options.host ?? '127.0.0.1')
@@ -253,6 +283,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   activator.start()
   asyncQueue.start()
   exposePlatform(telemetry.metrics, { activator, worker, invoker, snapshots })
+  exposeTransfers(telemetry.metrics, transfers)
   // What a killed platform left behind is nobody's any more; the store's lock says that no other platform is here.
   setImmediate(() => {
     sandboxes.sweep().catch((error: unknown) => warn('leftovers of an earlier run could not be removed', error))
@@ -272,8 +303,11 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
       activator.close()
       await asyncQueue.close()
       await worker.close()
+      transfers.close()
       await telemetry.close()
       authenticator.close()
+      s3.credentials.close()
+      s3.buckets.close()
       functions.close()
       namespaces.close()
       await store.close()

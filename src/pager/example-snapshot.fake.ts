@@ -24,7 +24,7 @@ export function exampleMemory(pageCount: number, pages: Iterable<number>): Uint8
 }
 
 export function exampleDescription(memory: Uint8Array): ImageDescription {
-  return { ...exampleIdentity, imageBytes: memory.byteLength, state: new TextEncoder().encode('{"globals":[]}'), takenAtMs: 1_700_000_000_000 }
+  return { ...exampleIdentity, imageBytes: memory.byteLength, state: new TextEncoder().encode('{"globals":[]}'), takenAtMs: 1_700_000_000_000, answered: 3 }
 }
 
 /** A temporary directory with an image in it. */

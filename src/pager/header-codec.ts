@@ -1,10 +1,10 @@
 /**
  * What the headers of the three snapshot files have in common, and how they are read without trusting one byte of them.
  *
- *   0       8         12     16            20      24          32             64        80         96
- *   ├───────┼─────────┼──────┼─────────────┼───────┼───────────┼──────────────┼─────────┼──────────┼────────────────┐
- *   │ magic │ version │ kind │ headerBytes │ crc32 │ fileBytes │ moduleDigest │ imageId │ baseId   │ revision, fields│
- *   └───────┴─────────┴──────┴─────────────┴───────┴───────────┴──────────────┴─────────┴──────────┴────────────────┘
+ *   0       8         12     16            20      24          32             64        80
+ *   ├───────┼─────────┼──────┼─────────────┼───────┼───────────┼──────────────┼─────────┼──────────────────┐
+ *   │ magic │ version │ kind │ headerBytes │ crc32 │ fileBytes │ moduleDigest │ imageId │ revision, fields │
+ *   └───────┴─────────┴──────┴─────────────┴───────┴───────────┴──────────────┴─────────┴──────────────────┘
  *   All numbers are little-endian; the drawing of each file is in FORMAT.md.
  *
  * A header is read in two steps, because its length stands in it: the first PREAMBLE_BYTES, then all of it. The order of the
@@ -21,8 +21,8 @@ import { PlatformError } from '#contract/errors.ts'
 import type { PageRuns } from './snapshot.ts'
 
 /** Another layout is another version: files of another version are ignored, removed and made anew. */
-export const FORMAT_VERSION = 1
-export const PREAMBLE_BYTES = 96
+export const FORMAT_VERSION = 2
+export const PREAMBLE_BYTES = 80
 /** 16 GB of memory in runs of one page each, with their checksums, are 18 MB. */
 export const HEADER_BYTES_MAX = 24 * 1024 * 1024
 export const REVISION_BYTES_MAX = 1024
@@ -64,7 +64,6 @@ export class HeaderWriter {
     preamble.writeUInt32LE(kind, 12)
     preamble.set(hex(identity.moduleDigest, 32), 32)
     preamble.set(hex(identity.imageId, 16), 64)
-    // 80 to 96: the image whose pages this one builds on. Always zero: see FORMAT.md, "Shared pages".
     this.bytes(preamble)
     const revision = Buffer.from(identity.revision)
     if (revision.length === 0 || revision.length > REVISION_BYTES_MAX) throw new RangeError(`a revision of ${revision.length} bytes, 1 to ${REVISION_BYTES_MAX}`)
@@ -117,7 +116,7 @@ export class HeaderReader {
 
   /**
    * @param header All of it, as long as {@link headerLength} said. @param path For messages.
-   * @throws SNAPSHOT_DAMAGED, SNAPSHOT_MISMATCH (a file of another kind or version, or one that builds on another image).
+   * @throws SNAPSHOT_DAMAGED, SNAPSHOT_MISMATCH (a file of another kind or version).
    */
   constructor(header: Uint8Array, kind: FileKind, fileBytes: number, path: string) {
     this.#header = view(header)
@@ -131,8 +130,6 @@ export class HeaderReader {
     if (foundKind !== kind) throw mismatch(path, 'kind of file', kindNames[foundKind] ?? String(foundKind), kindNames[kind]!)
     const storedBytes = this.#header.readBigUInt64LE(24)
     if (storedBytes !== BigInt(fileBytes)) throw this.damaged(`it has ${fileBytes} bytes, and should have ${storedBytes}`)
-    const baseId = this.#header.toString('hex', 80, 96)
-    if (!/^0+$/.test(baseId)) throw mismatch(path, 'base image', baseId, 'none')
     const revisionBytes = this.u32()
     if (revisionBytes === 0 || revisionBytes > REVISION_BYTES_MAX) throw this.damaged(`the name of its revision has ${revisionBytes} bytes, 1 to ${REVISION_BYTES_MAX} are possible`)
     this.preamble = {

@@ -45,6 +45,8 @@ export interface ImageDescription extends FileIdentity {
   readonly state: Uint8Array
   /** Epoch ms. */
   readonly takenAtMs: number
+  /** How many invocations its instance had answered; 0: it was taken after initialisation. */
+  readonly answered: number
 }
 
 export interface ImageHeader extends ImageDescription {
@@ -109,6 +111,7 @@ export function parseImageHeader(raw: RawHeader, path: string, wanted: Partial<F
   if (imageOffset % PAGE_BYTES !== 0 || imageOffset < raw.header.byteLength) throw reader.damaged(`its image begins at ${imageOffset}, within its header or within a page`)
   if (imageOffset + imageBytes !== raw.fileBytes) throw reader.damaged(`it has ${raw.fileBytes} bytes, and its image of ${imageBytes} begins at ${imageOffset}`)
   const takenAtMs = reader.u64()
+  const answered = reader.u32()
   const stateBytes = reader.u32()
   if (stateBytes > STATE_BYTES_MAX) throw reader.damaged(`it has ${stateBytes} bytes of state, at most ${STATE_BYTES_MAX} are possible`)
   // Copied, so that the header it stands in can go.
@@ -116,7 +119,7 @@ export function parseImageHeader(raw: RawHeader, path: string, wanted: Partial<F
   const pagesStored = reader.runs(imageBytes / PAGE_BYTES, true)
   const chunkChecksums = reader.u32s(storedChunks(pagesStored).length)
   reader.end()
-  return { revision, moduleDigest, imageId, imageOffset, imageBytes, takenAtMs, state, pagesStored, chunkChecksums }
+  return { revision, moduleDigest, imageId, imageOffset, imageBytes, takenAtMs, answered, state, pagesStored, chunkChecksums }
 }
 
 function encodeImageHeader(header: ImageHeader): HeaderWriter {
@@ -124,6 +127,7 @@ function encodeImageHeader(header: ImageHeader): HeaderWriter {
     .u64(header.imageOffset)
     .u64(header.imageBytes)
     .u64(header.takenAtMs)
+    .u32(header.answered)
     .u32(header.state.byteLength)
     .bytes(header.state)
     .u32(header.pagesStored.length / 2)

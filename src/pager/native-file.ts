@@ -14,10 +14,11 @@ export const nativeSources = { directory: root, build: join(root, 'build') } as 
 
 /**
  * Options of the one compiler call. Part of the name's hash, as they are part of what is built.
- * The addon throws no C++ exception, and its helper threads could not be caught by one: so it has none.
+ * The addon throws no C++ exception, and its helper threads could not be caught by one: so it has none. It is never unloaded, as a thread of
+ * Node's that ends would have it: its own threads run on, and V8 calls back to unmap buffers after that.
  */
 export const compilerOptions: readonly string[] = [
-  '-std=gnu++20', '-O2', '-fPIC', '-shared', '-pthread', '-fvisibility=hidden', '-fno-exceptions', '-fno-rtti', '-Wall', '-Wextra', '-Wno-missing-field-initializers', '-DNAPI_VERSION=9',
+  '-std=gnu++20', '-O2', '-fPIC', '-shared', '-pthread', '-fvisibility=hidden', '-fno-exceptions', '-fno-rtti', '-Wl,-z,nodelete', '-Wall', '-Wextra', '-Wno-missing-field-initializers', '-DNAPI_VERSION=9',
 ]
 
 /** The source files to compile, in the order of their names. */

@@ -50,6 +50,8 @@ export interface NativeAddon {
   trim(): void
   threadFaults(): void
   crc32c(bytes: Uint8Array, crc: number, byTable: 0 | 1): number
+  /** A part of another folder, with a typed interface of its own: transfer/shared-memory.ts. */
+  readonly sharedMemory: object
 }
 
 export interface Native extends NativeAddon {

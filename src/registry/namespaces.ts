@@ -25,6 +25,8 @@ export interface NamespaceQuotas {
   readonly memoryMb: number
   /** Most bytes of one function's code, packed. */
   readonly codeBytes: number
+  /** Most bytes of all objects in the buckets of the namespace. */
+  readonly storageBytes: number
 }
 
 /** Wide enough that a single person on a machine of their own never meets them. */
@@ -33,6 +35,7 @@ export const quotaDefaults: NamespaceQuotas = {
   concurrentInvocations: 10_000,
   memoryMb: 1024 * 1024,
   codeBytes: 256 * 1024 * 1024,
+  storageBytes: 1024 ** 4,
 }
 
 export interface NamespaceEntity {

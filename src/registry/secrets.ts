@@ -1,17 +1,15 @@
 /**
  * Secrets of a namespace: written through the API, read only when an instance starts, encrypted at rest.
  *
- * AES-256-GCM under one key in a file beside the data (mode 0600): a copy of the store alone, say a backup, reveals
- * nothing. The namespace and the name are authenticated with the value, so that an entry can't be passed off as another.
+ * How is in sealing.ts; the namespace and the name are authenticated with the value.
  *
  * Invariants:
  *   X1. No method but `environment` gives a value, and no value is in an error, a log or a listing.
- *   X2. A nonce is never used twice under the key: 96 random bits each, for far fewer than 2^32 writes.
  */
-import { createCipheriv, createDecipheriv } from 'node:crypto'
-import { link, open, readFile, unlink } from 'node:fs/promises'
 import { PlatformError } from '#contract/errors.ts'
 import type { Store } from '#store/store.ts'
+import { Sealing } from './sealing.ts'
+import type { Sealed } from './sealing.ts'
 
 export interface SecretListing {
   readonly name: string
@@ -34,32 +32,26 @@ const COLLECTION = 'secrets'
 /** Told after a value was set, replaced or deleted, and is so for whoever reads it now. */
 export type SecretListener = (namespace: string, name: string) => void
 
-interface SecretEntity {
+interface SecretEntity extends Sealed {
   readonly version: 1
-  /** Base64. */
-  readonly nonce: string
-  /** Base64: ciphertext, then the 16 bytes of the tag. */
-  readonly sealed: string
   readonly updatedAtMs: number
 }
 
 export class SecretStore {
   readonly #store: Store
-  readonly #key: Buffer
-  readonly #randomBytes: (length: number) => Buffer
+  readonly #sealing: Sealing
   readonly #nowMs: () => number
   readonly #listeners = new Set<SecretListener>()
 
-  private constructor(options: SecretStoreOptions, key: Buffer) {
+  private constructor(options: SecretStoreOptions, sealing: Sealing) {
     this.#store = options.store
-    this.#key = key
-    this.#randomBytes = options.randomBytes
+    this.#sealing = sealing
     this.#nowMs = options.nowMs
   }
 
   /** @throws STORE_FAILED when the key file is there but no key. */
   static async open(options: SecretStoreOptions): Promise<SecretStore> {
-    return new SecretStore(options, await readOrMakeKey(options.keyFile, options.randomBytes))
+    return new SecretStore(options, await Sealing.open(options))
   }
 
   onChange(listener: SecretListener): () => void {
@@ -69,11 +61,8 @@ export class SecretStore {
 
   /** Sets or replaces a value. Instances that start from now on get it; running ones keep what they have, and the activator, which listens, replaces them. */
   async put(namespace: string, name: string, value: string): Promise<SecretListing> {
-    const nonce = this.#randomBytes(12)
-    const cipher = createCipheriv('aes-256-gcm', this.#key, nonce).setAAD(place(namespace, name))
-    const sealed = Buffer.concat([cipher.update(value, 'utf8'), cipher.final(), cipher.getAuthTag()])
     const updatedAtMs = this.#nowMs()
-    const entity: SecretEntity = { version: 1, nonce: nonce.toString('base64'), sealed: sealed.toString('base64'), updatedAtMs }
+    const entity: SecretEntity = { version: 1, ...this.#sealing.seal(place(namespace, name), value), updatedAtMs }
     await this.#store.put(COLLECTION, `${namespace}/${name}`, entity)
     this.#tell(namespace, name)
     return { name, updatedAtMs }
@@ -129,10 +118,7 @@ export class SecretStore {
 
   #open(namespace: string, name: string, entity: SecretEntity): string {
     try {
-      const sealed = Buffer.from(entity.sealed, 'base64')
-      const decipher = createDecipheriv('aes-256-gcm', this.#key, Buffer.from(entity.nonce, 'base64'), { authTagLength: 16 })
-      decipher.setAAD(place(namespace, name)).setAuthTag(sealed.subarray(-16))
-      return decipher.update(sealed.subarray(0, -16), undefined, 'utf8') + decipher.final('utf8')
+      return this.#sealing.open(place(namespace, name), entity)
     } catch (cause) {
       throw new PlatformError(
         'STORE_FAILED',
@@ -151,41 +137,6 @@ export function secretMissing(namespace: string, name: string): PlatformError {
   )
 }
 
-function place(namespace: string, name: string): Buffer {
-  return Buffer.from(`skep secret 1\0${namespace}\0${name}`)
-}
-
-async function readOrMakeKey(path: string, randomBytes: (length: number) => Buffer): Promise<Buffer> {
-  const text = (await readIfThere(path)) ?? (await makeKey(path, randomBytes))
-  if (/^[0-9a-f]{64}$/.test(text)) return Buffer.from(text, 'hex')
-  throw new PlatformError(
-    'STORE_FAILED',
-    `${path} must hold a key of 64 hex digits and does not. Bring it back from a backup; or move it away, and put all secrets again.`,
-  )
-}
-
-/** The file appears whole or not at all; of two processes that start at once, one makes the key and both use it. */
-async function makeKey(path: string, randomBytes: (length: number) => Buffer): Promise<string> {
-  const temporary = `${path}.${randomBytes(6).toString('hex')}.new`
-  const file = await open(temporary, 'wx', 0o600)
-  try {
-    await file.writeFile(`${randomBytes(32).toString('hex')}\n`)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await link(temporary, path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error
-  })
-  await unlink(temporary)
-  return (await readIfThere(path)) ?? ''
-}
-
-async function readIfThere(path: string): Promise<string | undefined> {
-  try {
-    return (await readFile(path, 'utf8')).trim()
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    throw error
-  }
+function place(namespace: string, name: string): string {
+  return `skep secret 1\0${namespace}\0${name}`
 }

@@ -2,12 +2,13 @@
  * Goal: no policy ever promises what a worker does not have; spread is even, pack is tight, and both are quick on a
  * cluster of thousands.
  *
- * Method: simulated workers (plain views that a placement changes), random requests; each placement is checked against
- * the rules, the end state against what the policy promises.
+ * Method: simulated workers (plain views that a placement changes), random requests with and without hints; each placement is
+ * checked against the rules, the end state against what the policy promises. What locality promises beyond: locality.test.ts.
  */
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
+import { locality } from './locality.ts'
 import { placementDefaults, unfitReason } from './placement.ts'
 import type { Placement, PlacementRequest, WorkerView } from './placement.ts'
 import { pack, spread } from './policies.ts'
@@ -46,12 +47,29 @@ const someWorkers = fc.array(
   { maxLength: 12 },
 ).map((list) => list.map(({ stems, ...over }, index) => worker(`w${index}`, { ...over, stemCells: { node: stems } })))
 
+/** Of workers that are there, and of some that are not. */
+const someHints = fc.record(
+  {
+    color: fc.integer(),
+    bytesByWorker: fc.array(fc.tuple(fc.integer({ min: 0, max: 15 }).map((index) => `w${index}`), fc.integer({ min: 0, max: 10 ** 6 }))).map((held) => new Map(held)),
+  },
+  { requiredKeys: [] },
+)
+
 const someRequests = fc.array(
-  fc.record({ kind: fc.constantFrom('node', 'python'), cpu: fc.double({ min: 0.05, max: 8, noNaN: true }), memoryMb: fc.integer({ min: 16, max: 1024 }) }),
+  fc.record(
+    {
+      kind: fc.constantFrom('node', 'python'),
+      cpu: fc.double({ min: 0.05, max: 8, noNaN: true }),
+      memoryMb: fc.integer({ min: 16, max: 1024 }),
+      hints: someHints,
+    },
+    { requiredKeys: ['kind', 'cpu', 'memoryMb'] },
+  ),
   { maxLength: 60 },
 )
 
-for (const placement of [spread(), pack()]) {
+for (const placement of [spread(), pack(), locality(spread()), locality(pack())]) {
   describe(placement.name, () => {
     test('never promises more than a worker has (P1), and refuses only when none has room', () => {
       fc.assert(

@@ -41,10 +41,10 @@ export interface PlacementRequest {
 
 /** Where the instance's data is. `spread` and `pack` ignore it; a locality policy prefers such workers. */
 export interface LocalityHints {
-  /** Bytes that the invocation will pull, by the worker that holds them. */
-  readonly bytesByWorker?: Readonly<Record<string, number>>
-  /** Invocations of one colour share data, and want the same worker (Palette, EuroSys 2023). */
-  readonly colour?: string
+  /** Bytes that the invocation will pull, by the worker that holds them (hints.ts). */
+  readonly bytesByWorker?: ReadonlyMap<string, number>
+  /** The caller's word for which invocations share data; a number, as contract/color.ts makes it. */
+  readonly color?: number
 }
 
 export const unfitReasons = ['not-accepting', 'memory', 'cpu', 'instances'] as const

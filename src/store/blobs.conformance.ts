@@ -1,5 +1,5 @@
 /**
- * Goal: every implementation of Blobs keeps B1 to B3.
+ * Goal: every implementation of Blobs keeps B1 to B4.
  *
  * Method: the suite uses the interface alone. What only the outside can do to an implementation (damage stored bytes, be
  * killed in the middle of an upload and opened again) is asked of the harness; an implementation that cannot be made to
@@ -75,6 +75,30 @@ export function runBlobsConformance({ name, open, skip = {} }: BlobsConformance)
       const { digest } = await blobs.put(streamOf(Buffer.alloc(10), Buffer.alloc(10)), { bytesMax: 20 })
       await assert.rejects(blobs.put(streamOf(Buffer.alloc(10), Buffer.alloc(11)), { bytesMax: 20 }), { code: 'BODY_TOO_LARGE' })
       assert.deepEqual((await all(blobs)).map((info) => info.digest), [digest])
+    }))
+
+    test('gives any range of a blob, alone (B3)', withBlobs(async ({ blobs }) => {
+      const bytes = randomBytes(MB + 5)
+      const { digest } = await blobs.put(streamOf(bytes), { bytesMax: 2 * MB })
+      const edges = [0, 1, 256 * 1024, 256 * 1024 + 1, MB, MB + 4, MB + 5]
+      for (const from of edges) for (const until of edges) {
+        if (from < until) assert((await buffer(await blobs.get(digest, { from, until }))).equals(bytes.subarray(from, until)), `${from} until ${until}`)
+      }
+    }))
+
+    test('asks for a claim when all bytes have come and nobody finds them yet; a claim that fails keeps nothing (B4)', { skip: skip.leftovers ?? false }, withBlobs(async (harness) => {
+      const bytes = randomBytes(50_000)
+      const claimed: BlobInfo[] = []
+      const claim = async (info: BlobInfo): Promise<void> => {
+        assert.equal(await harness.blobs.stat(info.digest), undefined)
+        claimed.push(info)
+      }
+      const info = await harness.blobs.put(streamOf(bytes), { bytesMax: MB, claim })
+      assert.deepEqual(claimed, [info])
+      const refused = new Error('not wanted')
+      await assert.rejects(harness.blobs.put(streamOf(randomBytes(10)), { bytesMax: MB, claim: () => Promise.reject(refused) }), refused)
+      assert.deepEqual(await all(harness.blobs), [info])
+      assert.equal(await harness.leftovers(), 0)
     }))
 
     test('leaves nothing of an upload that breaks off, and passes its error on (B1)', { skip: skip.leftovers ?? false }, withBlobs(async (harness) => {

@@ -1,7 +1,7 @@
 /**
  * Blobs as files: `ab/cdef…`, named by the SHA-256 of what is in them.
  *
- *   put:  source ─▶ tmp/<random>: write, hash, bound ─▶ fsync ─▶ rename to ab/cdef… ─▶ fsync of the directory
+ *   put:  source ─▶ tmp/<random>: write, hash, bound ─▶ fsync and claim ─▶ rename to ab/cdef… ─▶ fsync of the directory
  *   get:  read a piece, hash it, hand on the piece before; the last piece only when the digest is right
  *
  * So a consumer of damaged data never reaches the end: it gets the error instead of the last piece. Up to
@@ -20,7 +20,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
-import type { BlobInfo, Blobs } from './blobs.ts'
+import type { BlobInfo, BlobPutOptions, BlobRange, Blobs } from './blobs.ts'
 
 const PIECE_BYTES = 256 * 1024
 const DIGEST = /^[0-9a-f]{64}$/
@@ -44,10 +44,10 @@ class FileBlobs implements Blobs {
     this.#directory = directory
   }
 
-  async put(source: AsyncIterable<Uint8Array>, options: { readonly bytesMax: number }): Promise<BlobInfo> {
+  async put(source: AsyncIterable<Uint8Array>, options: BlobPutOptions): Promise<BlobInfo> {
     const temporary = join(this.#directory, 'tmp', randomBytes(12).toString('hex'))
     try {
-      const info = await this.#write(temporary, source, options.bytesMax)
+      const info = await this.#write(temporary, source, options)
       await translated(this.#directory, () => this.#publish(temporary, info.digest))
       return info
     } catch (thrown) {
@@ -64,10 +64,12 @@ class FileBlobs implements Blobs {
     return bytes === undefined ? undefined : { digest, bytes }
   }
 
-  async get(digest: string): Promise<Readable> {
-    if ((await this.stat(digest)) === undefined) throw blobNotFound(digest)
+  async get(digest: string, range?: BlobRange): Promise<Readable> {
+    const info = await this.stat(digest)
+    if (info === undefined) throw blobNotFound(digest)
+    const isWhole = range === undefined || (range.from === 0 && range.until === info.bytes)
     // Opened by the first read: a stream that nobody reads holds nothing.
-    return Readable.from(this.#verified(digest), { objectMode: false, highWaterMark: PIECE_BYTES })
+    return Readable.from(isWhole ? this.#verified(digest) : this.#range(digest, range), { objectMode: false, highWaterMark: PIECE_BYTES })
   }
 
   /** Not fsynced: a blob that a power loss brings back is as unused as before, and goes the next time. */
@@ -86,7 +88,7 @@ class FileBlobs implements Blobs {
     }
   }
 
-  async #write(temporary: string, source: AsyncIterable<Uint8Array>, bytesMax: number): Promise<BlobInfo> {
+  async #write(temporary: string, source: AsyncIterable<Uint8Array>, { bytesMax, claim }: BlobPutOptions): Promise<BlobInfo> {
     const hash = createHash('sha256')
     let bytes = 0
     const file = await translated(this.#directory, () => open(temporary, 'wx', 0o600))
@@ -102,11 +104,15 @@ class FileBlobs implements Blobs {
         hash.update(piece)
         await translated(this.#directory, () => writeAll(file, piece))
       }
-      await translated(this.#directory, () => file.sync())
+      const info = { digest: hash.digest('hex'), bytes }
+      // Both wait for the disk, at the same time; both have ended before anything is undone.
+      const [claimed, synced] = await Promise.allSettled([claim?.(info), translated(this.#directory, () => file.sync())])
+      if (claimed.status === 'rejected') throw claimed.reason
+      if (synced.status === 'rejected') throw synced.reason
+      return info
     } finally {
       await file.close()
     }
-    return { digest: hash.digest('hex'), bytes }
   }
 
   async #publish(temporary: string, digest: string): Promise<void> {
@@ -120,9 +126,7 @@ class FileBlobs implements Blobs {
   async *#verified(digest: string): AsyncGenerator<Uint8Array, void, undefined> {
     const path = this.#path(digest)
     const hash = createHash('sha256')
-    const file = await translated(this.#directory, () => open(path, 'r')).catch((thrown: unknown) => {
-      throw isMissing((thrown as Error).cause) ? blobNotFound(digest) : thrown
-    })
+    const file = await this.#openFile(digest)
     try {
       let held: Uint8Array | undefined
       for (;;) {
@@ -143,6 +147,31 @@ class FileBlobs implements Blobs {
     } finally {
       await file.close()
     }
+  }
+
+  async *#range(digest: string, { from, until }: BlobRange): AsyncGenerator<Uint8Array, void, undefined> {
+    const file = await this.#openFile(digest)
+    try {
+      for (let position = from; position < until; ) {
+        const buffer = Buffer.allocUnsafeSlow(Math.min(PIECE_BYTES, until - position))
+        const { bytesRead } = await translated(this.#directory, () => file.read(buffer, 0, buffer.length, position))
+        if (bytesRead === 0) {
+          throw new PlatformError('STORE_FAILED', `The blob ${digest} is damaged: it ends at byte ${position}, and bytes up to ${until} were asked for. Upload it again.`, {
+            details: { digest, position, until },
+          })
+        }
+        position += bytesRead
+        yield buffer.subarray(0, bytesRead)
+      }
+    } finally {
+      await file.close()
+    }
+  }
+
+  #openFile(digest: string): Promise<FileHandle> {
+    return translated(this.#directory, () => open(this.#path(digest), 'r')).catch((thrown: unknown) => {
+      throw isMissing((thrown as Error).cause) ? blobNotFound(digest) : thrown
+    })
   }
 
   async #names(directory: string): Promise<string[]> {

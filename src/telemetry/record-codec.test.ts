@@ -41,6 +41,7 @@ const fields: Arbitraries = {
   error: fc.option(fc.record({ code: fc.constant('FUNCTION_THREW' as const), message: anyText, stack: anyText }, { noNullPrototype: true }), { nil: undefined }),
   start: fc.constantFrom('cold', 'snapshot', 'warm', 'none'),
   snapshot: fc.option(anySnapshot, { nil: undefined }),
+  transfer: fc.option(fc.record({ objectsPut: us, bytesPut: us, bytesGot: us, bytesShared: us }, { noNullPrototype: true }), { nil: undefined }),
   instance: fc.oneof(fc.constantFrom('', 'p1-1', 'p1-2'), anyText),
   totalUs: fc.oneof(us, fc.double({ min: 0, max: 1e12, noNaN: true })),
   queueUs: us,
@@ -59,8 +60,8 @@ const fields: Arbitraries = {
 }
 
 const anyRecord: fc.Arbitrary<InvocationRecord> = fc.record(fields).chain((made) => {
-  const { parent, error, snapshot, ...record } = made
-  const whole: InvocationRecord = { ...record, ...(snapshot !== undefined && { snapshot }), ...(parent !== undefined && { parent }), ...(error !== undefined && { error }) }
+  const { parent, error, snapshot, transfer, ...record } = made
+  const whole: InvocationRecord = { ...record, ...(transfer !== undefined && { transfer }), ...(snapshot !== undefined && { snapshot }), ...(parent !== undefined && { parent }), ...(error !== undefined && { error }) }
   // Half of them with a trace of their own, and with one that is nearly so.
   const own = `00-${whole.id}-${spanIdOf(whole.id, 1)}-00`
   const near = fc.nat(54).map((at) => own.slice(0, at) + 'x' + own.slice(at + 1))

@@ -15,7 +15,7 @@
  *   R3. Decoding never throws: a row that was cut, or does not add up, gives no records rather than some of them.
  */
 import type { PlatformErrorBody } from '#contract/errors.ts'
-import type { InvocationOrigin, InvocationRecord, StartKind } from '#contract/invocation-record.ts'
+import type { InvocationOrigin, InvocationRecord, StartKind, TransferFigures } from '#contract/invocation-record.ts'
 import { decodeBlockV1 } from './record-codec-v1.ts'
 import { decodeHead } from './record-head.ts'
 import type { BlockHead } from './record-head.ts'
@@ -37,10 +37,13 @@ const origins = ['http', 'api', 'call', 'async'] as const satisfies readonly Inv
 const originCodes: Readonly<Record<InvocationOrigin, number>> = { http: 0, api: 1, call: 2, async: 3 }
 
 /** The first number of a record: start in the two lowest bits, origin in the next two, then these. */
-const Has = { error: 16, failed: 32, parent: 64, foreignTrace: 128, snapshot: 256 } as const
+const Has = { error: 16, failed: 32, parent: 64, foreignTrace: 128, snapshot: 256, transfer: 512 } as const
+
+/** In the order in which they are written. */
+const transferNames = ['objectsPut', 'bytesPut', 'bytesGot', 'bytesShared'] as const satisfies readonly (keyof TransferFigures)[]
 
 /** How many numbers a record has at most: the fixed ones, the places of its texts, and those of its snapshot. */
-const NUMBERS_MAX = 24 + SNAPSHOT_NUMBERS_MAX
+const NUMBERS_MAX = 28 + SNAPSHOT_NUMBERS_MAX
 /** Texts that repeat (the instance, mostly) are looked for among this many last ones. */
 const TEXTS_COMPARED = 8
 
@@ -70,14 +73,14 @@ export class BlockWriter {
 
   /** About a quarter of a µs. @param record Of this writer's function. */
   add(record: InvocationRecord): void {
-    const { id, start, origin, parent, error, totalUs, snapshot } = record
+    const { id, start, origin, parent, error, totalUs, snapshot, transfer } = record
     const isForeign = !isOwnTrace(record)
     const failed = record.outcome === 'error'
     const numbers = this.#numbers
     numbers.reserve(NUMBERS_MAX)
     numbers.add(
       startCodes[start] | (originCodes[origin] << 2) | (error === undefined ? 0 : Has.error) | (failed ? Has.failed : 0) |
-        (parent === undefined ? 0 : Has.parent) | (isForeign ? Has.foreignTrace : 0) | (snapshot === undefined ? 0 : Has.snapshot),
+        (parent === undefined ? 0 : Has.parent) | (isForeign ? Has.foreignTrace : 0) | (snapshot === undefined ? 0 : Has.snapshot) | (transfer === undefined ? 0 : Has.transfer),
     )
     numbers.add(record.revision)
     numbers.add(record.attempt)
@@ -102,6 +105,7 @@ export class BlockWriter {
     if (parent !== undefined) numbers.add(this.#placeOf(parent))
     if (isForeign) numbers.add(this.#placeOf(record.traceparent))
     if (snapshot !== undefined) addSnapshot(numbers, snapshot)
+    if (transfer !== undefined) for (const name of transferNames) numbers.add(transfer[name])
     this.#ids.push(id)
 
     if (failed) this.#errors++
@@ -221,6 +225,7 @@ function decodeRecord(id: string, namespace: string, texts: readonly (string | P
   const parent = (kinds & Has.parent) === 0 ? undefined : textAt(texts, numbers.next())
   const traceparent = (kinds & Has.foreignTrace) === 0 ? ownTrace(id) : textAt(texts, numbers.next())
   const snapshot = (kinds & Has.snapshot) === 0 ? undefined : nextSnapshot(numbers)
+  const transfer = (kinds & Has.transfer) === 0 ? undefined : (Object.fromEntries(transferNames.map((name) => [name, numbers.next()])) as unknown as TransferFigures)
   if (numbers.left < 0) throw new RangeError('a block ends within a record')
   return {
     id,
@@ -239,6 +244,7 @@ function decodeRecord(id: string, namespace: string, texts: readonly (string | P
     ...(snapshot !== undefined && { snapshot }),
     instance,
     ...used,
+    ...(transfer !== undefined && { transfer }),
   }
 }
 

@@ -14,10 +14,12 @@ import type { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { LogLevelName } from '#contract/frames.ts'
+import type { HeldBody } from '#contract/held-body.ts'
 import type { Invocation } from '#contract/invocation.ts'
 import type { StartKind } from '#contract/invocation-record.ts'
+import { ObjectTransfers } from './object-transfers.ts'
 import { QueueProxy } from './queue-proxy.ts'
-import type { FunctionCall, QueueProxyOwner } from './queue-proxy-owner.ts'
+import type { FunctionCall, ObjectTransfer, QueueProxyOwner } from './queue-proxy-owner.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from './sandbox/sandbox.ts'
 
 export type InstanceState =
@@ -54,6 +56,7 @@ export class Instance implements QueueProxyOwner {
   readonly proxy: QueueProxy
   readonly #clock: Clock
   readonly #resetGraceMs: number | undefined
+  readonly #objects: ObjectTransfers
   #owner: InstanceOwner | undefined
   #revision: Revision | undefined
   #state: InstanceState = { phase: 'starting' }
@@ -68,15 +71,18 @@ export class Instance implements QueueProxyOwner {
   /** Whether an invocation has been handed over: only the first may have waited for the start, and be recorded as cold. */
   startReported = false
 
-  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly resetGraceMs?: number; readonly spin?: LoopSpin; readonly firstStream?: number }) {
+  /** @param options.objects What its code puts and gets; absent: it can do neither. */
+  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly objects?: ObjectTransfers; readonly resetGraceMs?: number; readonly spin?: LoopSpin; readonly firstStream?: number }) {
     this.id = options.sandbox.id
     this.sandbox = options.sandbox
     this.#clock = options.clock
     this.#resetGraceMs = options.resetGraceMs
+    this.#objects = options.objects ?? new ObjectTransfers(undefined)
     this.proxy = new QueueProxy({
       channel: options.sandbox.channel,
       clock: options.clock,
       owner: this,
+      ...(options.sandbox.memory !== undefined && { memory: options.sandbox.memory }),
       ...(options.firstStream !== undefined && { firstStream: options.firstStream }),
       ...(options.spin !== undefined && { spin: options.spin }),
       ...(options.resetGraceMs !== undefined && { resetGraceMs: options.resetGraceMs }),
@@ -146,6 +152,14 @@ export class Instance implements QueueProxyOwner {
     this.#owner?.called(this, call)
   }
 
+  transferred(transfer: ObjectTransfer): void {
+    this.#objects.begin(transfer)
+  }
+
+  held(invocation: Invocation, fd: number, bytes: number): HeldBody {
+    return this.#objects.hold(invocation, fd, bytes)
+  }
+
   logged(invocation: Invocation | undefined, level: LogLevelName, text: string): void {
     this.#owner?.logged(this, invocation, level, text)
   }
@@ -173,6 +187,7 @@ export class Instance implements QueueProxyOwner {
   #exited(exit: SandboxExit): void {
     const reason = this.#endReason ?? describeExit(exit)
     this.proxy.abandon((invocation) => this.#errorAfter(exit, reason, invocation))
+    this.#objects.ended(this.id)
     this.#state = { phase: 'gone', reason }
     this.#owner?.gone(this)
   }

@@ -12,8 +12,8 @@
  *   Q4. An invocation past its deadline that the runtime does not let go of within `resetGraceMs` makes the instance
  *       hung: the owner is told once and kills it.
  */
-import { Readable } from 'node:stream'
-import type { Duplex } from 'node:stream'
+import { closeSync } from 'node:fs'
+import type { Duplex, Readable } from 'node:stream'
 import type { Clock, Timer } from '#base/clock.ts'
 import type { LoopSpin } from '#base/loop-spin.ts'
 import { PlatformError } from '#contract/errors.ts'
@@ -25,25 +25,29 @@ import {
   FrameDecoder,
   FrameFlag,
   FrameType,
-  INLINE_BYTES_MAX,
   PAYLOAD_BYTES_MAX,
   parseJson,
   splitHead,
   USAGE_BYTES,
 } from '#contract/frames.ts'
-import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, OpenHead } from '#contract/frames.ts'
+import type { AnswerHead, HelloFrame, InitedFrame, InitFrame, OpenHead, PassedMemory } from '#contract/frames.ts'
+import { HeldBody } from '#contract/held-body.ts'
 import type { Invocation, InvocationHolder } from '#contract/invocation.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
 import { StreamTable } from '#contract/stream-table.ts'
 import type { Sandbox } from './sandbox/sandbox.ts'
 import { CallStream } from './call-stream.ts'
-import { levelNames, openHeadJson, receiveStart, receiveUsage } from './invocation-frames.ts'
+import { creditFrame, levelNames, openHeadJson, receiveStart, receiveUsage, takeWhole } from './invocation-frames.ts'
+import type { MemoryChannel } from './memory-channel.ts'
 import type { LoadObserver, QueueProxyOwner } from './queue-proxy-owner.ts'
+import { RequestBody } from './request-body.ts'
 
 export interface QueueProxyOptions {
   readonly channel: Duplex
   readonly clock: Clock
   readonly owner: QueueProxyOwner
+  /** By which bodies are passed as memory; absent where everything is sent as frames. */
+  readonly memory?: MemoryChannel
   /** Shared by the queue proxies of one process; absent where nobody measures microseconds. */
   readonly spin?: LoopSpin
   /** Where another queue proxy had the channel before: its {@link QueueProxy.nextStream}, so that late frames are never taken for new ones. */
@@ -57,12 +61,8 @@ interface CarriedStream {
   readonly id: number
   readonly invocation: Invocation
   computing: boolean
-  /** Bytes of the request body that may still be sent. */
-  sendCredit: number
-  body: Readable | undefined
-  /** What of its last chunk has no credit yet; it is paused meanwhile. */
-  unsent: Buffer | undefined
-  bodyEnded: boolean
+  /** The request's, while it is being sent as a stream. */
+  body: RequestBody | undefined
   headSeen: boolean
   /** Bytes of the answer that were passed on and not yet consumed. */
   unconsumedBytes: number
@@ -75,6 +75,9 @@ export class QueueProxy implements InvocationHolder {
   readonly #channel: Duplex
   readonly #clock: Clock
   readonly #owner: QueueProxyOwner
+  readonly #memory: MemoryChannel | undefined
+  /** The runtime has said that it takes memory. */
+  #takesMemory = false
   readonly #spin: LoopSpin | undefined
   readonly #resetGraceMs: number
   readonly #decoder: FrameDecoder
@@ -110,6 +113,7 @@ export class QueueProxy implements InvocationHolder {
     this.#streams = new StreamTable<CarriedStream>(options.firstStream ?? 2)
     this.#clock = options.clock
     this.#owner = options.owner
+    this.#memory = options.memory
     this.#spin = options.spin
     this.#resetGraceMs = options.resetGraceMs ?? 250
     this.#decoder = new FrameDecoder((type, flags, stream, payload) => this.#receive(type, flags, stream, payload))
@@ -149,13 +153,27 @@ export class QueueProxy implements InvocationHolder {
     if (this.#state === 'abandoned') return invocation.fail(new PlatformError('INSTANCE_LOST', 'The instance had ended before this invocation came to it; send it again.'), nowUs)
 
     const deadlineMs = Math.min(invocation.deadlineMs, this.#clock.epochMs() + invocation.revision.config.timeoutMs)
-    const inline = request.body === undefined || request.body instanceof Uint8Array
+    const { body } = request
+    let inline: Buffer | undefined
+    let streamed: Readable | undefined
+    let passed: PassedMemory | undefined
+    if (body === undefined || body instanceof Uint8Array) inline = body
+    else if (!(body instanceof HeldBody)) streamed = body
+    else {
+      passed = this.#takesMemory ? this.#memory?.pass(body) : undefined
+      if (passed === undefined) streamed = body.retain().stream()
+      else {
+        invocation.bytesIn = passed.b
+        invocation.moved().bytesShared += passed.b
+      }
+    }
     let frame: Buffer
     try {
-      frame = encodeHeadFrame(FrameType.open, inline ? FrameFlag.end : 0, id, openHeadJson(invocation, deadlineMs), inline ? (request.body as Buffer | undefined) : undefined)
+      frame = encodeHeadFrame(FrameType.open, streamed === undefined ? FrameFlag.end : 0, id, openHeadJson(invocation, deadlineMs, passed), inline)
     } catch (cause) {
       // Only a call can be so large: what comes over HTTP was bounded at the door.
       const message = `The headers and the body of this invocation do not fit one frame of ${PAYLOAD_BYTES_MAX} bytes; send the body as a stream.`
+      if (body instanceof HeldBody) streamed?.destroy()
       return invocation.fail(new PlatformError('BODY_TOO_LARGE', message, { cause }), nowUs)
     }
 
@@ -166,10 +184,7 @@ export class QueueProxy implements InvocationHolder {
       id,
       invocation,
       computing: true,
-      sendCredit: CREDIT_BYTES,
-      body: inline ? undefined : (request.body as Readable),
-      unsent: undefined,
-      bodyEnded: false,
+      body: undefined,
       headSeen: false,
       unconsumedBytes: 0,
     }
@@ -182,7 +197,7 @@ export class QueueProxy implements InvocationHolder {
     invocation.stream = id
 
     this.#send(frame)
-    if (stream.body !== undefined) this.#sendBody(stream, stream.body)
+    if (streamed !== undefined) this.#sendBody(stream, streamed, body instanceof HeldBody)
     this.#watchDeadline(deadlineMs)
   }
 
@@ -258,14 +273,17 @@ export class QueueProxy implements InvocationHolder {
       case FrameType.credit: {
         const stream = this.#streams.get(id)
         if (stream === undefined || payload.length < 4) return
-        return this.#receiveCredit(stream, payload.readUInt32LE(0))
+        return stream.body?.addCredit(payload.readUInt32LE(0))
       }
       case FrameType.log: {
         const level = levelNames[payload[0] ?? -1] ?? 'stdout'
         return this.#owner.logged(this.#streams.get(id)?.invocation, level, payload.toString('utf8', 1))
       }
-      case FrameType.hello:
-        return this.hello.resolve(parseJson<HelloFrame>(payload.toString()))
+      case FrameType.hello: {
+        const hello = parseJson<HelloFrame>(payload.toString())
+        this.#takesMemory = hello.memory === true
+        return this.hello.resolve(hello)
+      }
       case FrameType.inited:
         return this.#inited.resolve(parseJson<InitedFrame>(payload.toString()))
       case FrameType.initFailed:
@@ -283,11 +301,34 @@ export class QueueProxy implements InvocationHolder {
     if (withUsage) receiveUsage(invocation, payload)
     const { head, body } = this.#splitAnswer(payload, withUsage ? USAGE_BYTES : 0)
     const last = (flags & FrameFlag.end) !== 0
+    if (head.p !== undefined) return this.#receiveHeld(stream, head, takeWhole(this.#memory, head.p, last && body.length === 0))
     if (invocation.state === 'ended') return last ? this.#end(stream, undefined) : undefined
     invocation.status = head.s
     if (!this.#countAnswer(stream, body.length)) return last ? this.#end(stream, undefined) : undefined
     invocation.sink.head(head.s, head.h, body.length === 0 ? undefined : body, last)
     if (last) this.#end(stream, undefined)
+  }
+
+  /** An answer whose body was passed as memory: it goes on as it is. */
+  #receiveHeld(stream: CarriedStream, head: AnswerHead, { fd, bytes }: { readonly fd: number; readonly bytes: number }): void {
+    const { invocation } = stream
+    let held: HeldBody | undefined
+    let refusal: PlatformError | undefined
+    try {
+      if (invocation.state !== 'ended' && this.#countAnswer(stream, bytes)) held = this.#owner.held(invocation, fd, bytes)
+    } catch (thrown) {
+      refusal = PlatformError.from(thrown)
+    }
+    if (held === undefined) {
+      closeSync(fd)
+      this.#send(creditFrame(stream.id, bytes))
+      return this.#end(stream, refusal)
+    }
+    held.onReleased(() => this.#send(creditFrame(stream.id, bytes)))
+    invocation.status = head.s
+    invocation.moved().bytesShared += bytes
+    invocation.sink.head(head.s, head.h, held, true)
+    this.#end(stream, undefined)
   }
 
   /** Answers of one function mostly have the same head: comparing its text is cheaper than parsing it again. */
@@ -315,7 +356,7 @@ export class QueueProxy implements InvocationHolder {
     invocation.sink.data(payload, last, () => {
       stream.unconsumedBytes -= payload.length
       if (last || invocation.state === 'ended') return
-      this.#sendCredit(stream.id, payload.length)
+      this.#send(creditFrame(stream.id, payload.length))
     })
     if (last) this.#end(stream, undefined)
   }
@@ -363,75 +404,36 @@ export class QueueProxy implements InvocationHolder {
   }
 
   #dropBody(stream: CarriedStream): void {
-    const body = stream.body
-    if (body === undefined) return
+    stream.body?.drop()
     stream.body = undefined
-    stream.unsent = undefined
-    // What is left of a request nobody reads must not stall the connection that brings it.
-    body.removeAllListeners('data')
-    body.resume()
   }
 
-  #sendBody(stream: CarriedStream, body: Readable): void {
-    body.on('data', (chunk: Buffer) => {
-      if (stream.body === undefined) return
-      stream.invocation.bytesIn += chunk.length
-      this.#sendChunk(stream, chunk)
-      if (stream.unsent !== undefined) body.pause()
+  #sendBody(stream: CarriedStream, source: Readable, owned: boolean): void {
+    stream.body = new RequestBody({
+      stream: stream.id,
+      source,
+      owned,
+      send: (frame) => this.#send(frame),
+      counted: (bytes) => {
+        stream.invocation.bytesIn += bytes
+      },
+      failed: (cause) => this.#cancel(stream, cause instanceof PlatformError ? cause : new PlatformError('CANCELLED', 'The request body broke off.', { cause })),
     })
-    body.once('end', () => {
-      stream.bodyEnded = true
-      if (stream.body !== undefined && stream.unsent === undefined) this.#endBody(stream)
-    })
-    body.once('error', (cause) => {
-      if (stream.body === undefined) return
-      this.#cancel(stream, cause instanceof PlatformError ? cause : new PlatformError('CANCELLED', 'The request body broke off.', { cause }))
-    })
-  }
-
-  /** Sends as much of the chunk as there is credit for (F2), and keeps the rest. */
-  #sendChunk(stream: CarriedStream, chunk: Buffer): void {
-    let offset = 0
-    while (offset < chunk.length && stream.sendCredit > 0) {
-      const end = Math.min(chunk.length, offset + INLINE_BYTES_MAX, offset + stream.sendCredit)
-      this.#send(encodeFrame(FrameType.data, 0, stream.id, chunk.subarray(offset, end)))
-      stream.sendCredit -= end - offset
-      offset = end
-    }
-    stream.unsent = offset < chunk.length ? chunk.subarray(offset) : undefined
-  }
-
-  #receiveCredit(stream: CarriedStream, bytes: number): void {
-    stream.sendCredit += bytes
-    if (stream.body === undefined || stream.unsent === undefined) return
-    this.#sendChunk(stream, stream.unsent)
-    if (stream.unsent !== undefined) return
-    if (stream.bodyEnded) this.#endBody(stream)
-    else stream.body.resume()
-  }
-
-  #endBody(stream: CarriedStream): void {
-    stream.body = undefined
-    this.#send(encodeFrame(FrameType.data, FrameFlag.end, stream.id))
   }
 
   #receiveCall(type: number, flags: number, id: number, payload: Buffer): void {
     if (type === FrameType.open) {
       const { head, body } = splitHead<OpenHead>(payload)
       if (this.#calls.has(id)) throw new PlatformError('PROTOCOL_BROKEN', `The runtime opened stream ${id} twice.`)
-      const parent = this.#streams.get(head.c ?? 0)?.invocation
       const call = new CallStream({
         id,
         send: (frame) => this.#send(frame),
         closed: () => this.#calls.delete(id),
+        memory: this.#memory,
+        takesMemory: this.#takesMemory,
       })
       this.#calls.set(id, call)
-      if (parent?.state !== 'running' || head.f === undefined) {
-        return call.fail(new PlatformError('CANCELLED', 'A call between functions needs a running invocation that makes it.'))
-      }
-      const ended = (flags & FrameFlag.end) !== 0
-      call.begin(this.#owner, parent, head, body, ended)
-      return
+      return call.begin(this.#owner, this.#streams.get(head.c ?? 0)?.invocation, head, body, (flags & FrameFlag.end) !== 0)
     }
     this.#calls.get(id)?.receive(type, flags, payload)
   }
@@ -464,12 +466,6 @@ export class QueueProxy implements InvocationHolder {
       }
     }
     if (nextMs < Infinity) this.#watchDeadline(Math.max(nextMs, nowMs + 1))
-  }
-
-  #sendCredit(id: number, bytes: number): void {
-    const payload = Buffer.allocUnsafe(4)
-    payload.writeUInt32LE(bytes, 0)
-    this.#send(encodeFrame(FrameType.credit, 0, id, payload))
   }
 
   /** Frames of one turn of the event loop leave in one write: a system call costs more than all of them. */

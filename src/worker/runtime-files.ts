@@ -24,22 +24,27 @@ import { nativeFile } from '#pager/native-file.ts'
 export const sourceRoot = fileURLToPath(new URL('../..', import.meta.url))
 const run = promisify(execFile)
 
+/** The native addon in a prepared directory, where it has been built. */
+export const ADDON_FILE = 'skep.node'
+
 /** Below the directory of {@link nodeRuntimeFiles}: a library at /lib/x is in `host/lib/x`. */
 export const LIBRARIES_DIRECTORY = 'host'
 
 /**
- * Host directory with main.cjs and bridge.cjs, what they run, the SDK, and copies of the libraries.
+ * Host directory with main.cjs and bridge.cjs, what they run, the SDK, the native addon where it has been built, and copies of the libraries.
  * @param libraries Files of the host, by absolute path.
  * @throws when it cannot be made.
  */
 export async function nodeRuntimeFiles(directory: string, libraries: readonly string[]): Promise<string> {
   const states = await Promise.all(libraries.map(async (path) => [path, await stat(path)] as const))
-  const salt = [process.version, process.arch, ...states.map(([path, { size, mtimeMs }]) => `${path} ${size} ${mtimeMs}`)].join('\n')
+  const addon = builtAddon()
+  const salt = [process.version, process.arch, addon ?? 'no addon', ...states.map(([path, { size, mtimeMs }]) => `${path} ${size} ${mtimeMs}`)].join('\n')
   return prepared(
     directory,
     ['runtimes/node', 'src/contract'],
     async (temporary) => {
       await run(process.execPath, [join(sourceRoot, 'runtimes/node/bundle.ts'), temporary])
+      if (addon !== undefined) await copyFile(addon, join(temporary, ADDON_FILE))
       for (const path of libraries) {
         const copy = join(temporary, LIBRARIES_DIRECTORY, path)
         await mkdir(dirname(copy), { recursive: true })
@@ -56,9 +61,15 @@ export async function faasletHostFiles(directory: string): Promise<string> {
   // Compiled once per checkout and version. Without a compiler, the host does without it.
   if (!existsSync(nativeFile())) await run(process.execPath, [join(sourceRoot, 'scripts/build-native.ts')]).catch(() => {})
   // The addon's name has its content, and whether it is there at all matters.
-  const addon = existsSync(nativeFile()) ? nativeFile() : 'no addon'
+  const addon = builtAddon() ?? 'no addon'
   const sources = ['runtimes/faaslet', 'runtimes/node', 'src/contract', 'src/pager']
   return prepared(directory, sources, (temporary) => run(process.execPath, [join(sourceRoot, 'runtimes/faaslet/bundle.ts'), temporary]).then(() => {}), `${process.version} ${process.arch} ${addon}`)
+}
+
+/** The native addon of this checkout; undefined until it has been built (scripts/build-native.ts). */
+function builtAddon(): string | undefined {
+  const file = nativeFile()
+  return existsSync(file) ? file : undefined
 }
 
 /** Whether programs may be run from a file's file system: the kernel says so of executable files (mount option noexec). */

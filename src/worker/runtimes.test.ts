@@ -10,6 +10,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { nativeFile } from '#pager/native-file.ts'
 import { mayRun, nodeRuntimeFiles } from './runtime-files.ts'
 import { Runtimes } from './runtimes.ts'
 import type { SandboxMount } from './sandbox/sandbox.ts'
@@ -70,7 +71,7 @@ test('what is prepared is used again, until a library is another one (F1)', { sk
   const second = await nodeRuntimeFiles(directory, [library])
   assert.notEqual(second, first)
   assert.equal(readFileSync(join(second, 'host', library), 'utf8'), 'another')
-  for (const files of [first, second]) assert.deepEqual(readdirSync(files).toSorted(), ['bridge.cache', 'bridge.cjs', 'bridge.js', 'host', 'main.cache', 'main.cjs', 'main.js', 'sdk'])
+  for (const files of [first, second]) assert.deepEqual(readdirSync(files).toSorted(), ['bridge.cache', 'bridge.cjs', 'bridge.js', 'host', 'main.cache', 'main.cjs', 'main.js', 'sdk', ...(existsSync(nativeFile()) ? ['skep.node'] : [])])
   assert.deepEqual(readdirSync(directory).filter((name) => name.endsWith('.new')), [])
 })
 

@@ -4,9 +4,10 @@
  * The runtimes' own code is mounted read-only at /skep (runtime-files.ts), with what Node is linked with; links lead there from where
  * programs look. Each mount lengthens a start by 0.1 ms.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FaasletKind, FunctionKind } from '#contract/function-config.ts'
-import { faasletHostFiles, LIBRARIES_DIRECTORY, mayRun, nodeRuntimeFiles, pythonRuntimeFiles, sourceRoot } from './runtime-files.ts'
+import { ADDON_FILE, faasletHostFiles, LIBRARIES_DIRECTORY, mayRun, nodeRuntimeFiles, pythonRuntimeFiles, sourceRoot } from './runtime-files.ts'
 import { nodeRuntimeMounts, notShownBy, pythonRuntime, systemMounts } from './sandbox/runtime-mounts.ts'
 import type { SandboxMount } from './sandbox/sandbox.ts'
 
@@ -69,7 +70,7 @@ export class Runtimes {
     return {
       command: [process.execPath, ...FAASLET_FLAGS, `${INSIDE}/main.js`],
       mounts: [...mounts, { from: files, to: INSIDE }],
-      environment: { PATH: '/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp', SKEP_NATIVE: `${INSIDE}/skep.node` },
+      environment: { PATH: '/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp', SKEP_NATIVE: `${INSIDE}/${ADDON_FILE}` },
     }
   }
 
@@ -83,7 +84,13 @@ export class Runtimes {
     return {
       command: [process.execPath, ...nodeFlags, files === undefined ? `/skep/runtimes/node/${program}.ts` : `${INSIDE}/${program}.cjs`, ...(kind === 'node' ? [] : [kind])],
       mounts: [...system, ...notShownBy([node!], system), ...(files === undefined ? checkout : preparedIn(files)), ...hostFiles],
-      environment: { PATH: '/usr/local/bin:/usr/bin:/bin', HOME: '/tmp', TMPDIR: '/tmp' },
+      environment: {
+        PATH: '/usr/local/bin:/usr/bin:/bin',
+        HOME: '/tmp',
+        TMPDIR: '/tmp',
+        // Programs of other kinds know no frames, and are passed no memory.
+        ...(kind === 'node' && files !== undefined && existsSync(join(files, ADDON_FILE)) && { SKEP_NATIVE: `${INSIDE}/${ADDON_FILE}` }),
+      },
     }
   }
 

@@ -20,8 +20,10 @@ import type { FaasletInit, InitFrame } from '#contract/frames.ts'
 import type { CodeCache } from './code-cache.ts'
 import { linkTree } from './code-cache.ts'
 import { CompileCaches, compileInSandbox } from './compile-cache.ts'
+import type { Transfers } from '#transfer/transfers.ts'
 import { Instance, startError } from './instance.ts'
 import type { InstanceOwner } from './instance.ts'
+import { ObjectTransfers } from './object-transfers.ts'
 import type { Runtime, Runtimes } from './runtimes.ts'
 import type { SandboxLimits, SandboxProvider } from './sandbox/sandbox.ts'
 import { StemCells } from './stem-cells.ts'
@@ -34,6 +36,8 @@ export interface WorkerOptions {
   readonly code: CodeCache
   /** Where the snapshots of faaslets are kept; without it each host boots what it serves. */
   readonly snapshots?: SnapshotStore
+  /** Keeps what functions put; without it they can put nothing. */
+  readonly transfers?: Transfers
   readonly clock: Clock
   readonly config: WorkerConfig
   /** Variables and decrypted secrets of a revision. */
@@ -57,14 +61,16 @@ export class Worker {
   readonly #cells = new Map<string, StemCells<Instance>>()
   readonly #compileCaches: CompileCaches
   readonly #faaslets: FaasletWorker
+  readonly #objects: ObjectTransfers
   #sequence = 0
   #state: 'open' | 'closed' = 'open'
 
   constructor(options: WorkerOptions) {
     this.#spin = new LoopSpin(options.clock)
     this.#options = options
+    this.#objects = new ObjectTransfers(options.transfers)
     const { clock, code, warn, sandboxes, runtimes, config } = options
-    this.#faaslets = new FaasletWorker({ sandboxes, runtime: () => runtimes.get('faaslet'), ...(options.snapshots !== undefined && { store: options.snapshots }), clock, config, nextId: () => this.#nextId(), warn })
+    this.#faaslets = new FaasletWorker({ sandboxes, runtime: () => runtimes.get('faaslet'), ...(options.snapshots !== undefined && { store: options.snapshots }), clock, config, objects: this.#objects, nextId: () => this.#nextId(), warn })
     this.#compileCaches = new CompileCaches({
       clock,
       code,
@@ -244,7 +250,7 @@ export class Worker {
     }
     sandbox.stdout.on('data', keep)
     sandbox.stderr.on('data', keep)
-    const instance = new Instance({ sandbox, clock: this.#options.clock, spin: this.#spin })
+    const instance = new Instance({ sandbox, clock: this.#options.clock, objects: this.#objects, spin: this.#spin })
     const late = Promise.withResolvers<never>()
     const timer = this.#options.clock.after(this.#options.config.helloTimeoutMs, () =>
       late.reject(new PlatformError('START_FAILED', `The runtime did not start within ${this.#options.config.helloTimeoutMs} ms. ${printed}`.trim())),

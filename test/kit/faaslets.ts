@@ -9,7 +9,7 @@ import type { DeployConfig, TestPlatform } from './platform.ts'
 
 const fixtures = join(import.meta.dirname, '../functions/wasm')
 /** The compiled functions of test/functions/wasm. */
-export const wasmFixture = (name: 'command' | 'reactor'): Buffer => readFileSync(join(fixtures, `${name}.wasm`))
+export const wasmFixture = (name: 'command' | 'reactor' | 'objects'): Buffer => readFileSync(join(fixtures, `${name}.wasm`))
 
 export function deployJs(platform: TestPlatform, name: string, text: string, config: DeployConfig = {}): Promise<number> {
   return platform.deployText(name, 'index.js', text, { kind: 'js', ...config })

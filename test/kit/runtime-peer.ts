@@ -5,7 +5,7 @@
  * It waits for frames, never for time; a frame that does not come fails the test after a generous bound.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Socket } from 'node:net'
@@ -22,6 +22,8 @@ import {
   type InitFrame,
   type OpenHead,
 } from '#contract/frames.ts'
+import { nativeFile } from '#pager/native-file.ts'
+import type { SharedMemory } from '#transfer/shared-memory.ts'
 
 export interface ReceivedFrame {
   readonly type: number
@@ -47,6 +49,8 @@ export interface RuntimePeerOptions {
   readonly files?: Readonly<Record<string, string | Uint8Array>>
   readonly directory?: string
   readonly environment?: Readonly<Record<string, string>>
+  /** Gives it a socket for memory on descriptor 5, and the addon. */
+  readonly memory?: SharedMemory | undefined
 }
 
 /** A frame that has not come by then does not come: generous, for a busy machine. */
@@ -66,6 +70,8 @@ export class RuntimePeer {
   readonly channel: Socket
   readonly frames: ReceivedFrame[] = []
   readonly exited: Promise<number | string>
+  /** The platform's end of the socket for memory. */
+  readonly memorySocket: number | undefined
   stderr = ''
   readonly #ownsDirectory: boolean
   #watchers: (() => void)[] = []
@@ -75,10 +81,13 @@ export class RuntimePeer {
   constructor(options: RuntimePeerOptions) {
     this.#ownsDirectory = options.directory === undefined
     this.directory = options.directory ?? codeDirectory(options.files ?? {})
+    const sockets = options.memory?.socketPair()
+    this.memorySocket = sockets?.ours
     this.child = spawn(process.execPath, [...runtimeFlags, ...options.args], {
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-      env: { PATH: process.env['PATH'], SKEP_APP_DIR: this.directory, ...options.environment },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', ...(sockets === undefined ? [] : (['ignore', sockets.theirs] as const))],
+      env: { PATH: process.env['PATH'], SKEP_APP_DIR: this.directory, ...(sockets !== undefined && { SKEP_NATIVE: nativeFile() }), ...options.environment },
     })
+    if (sockets !== undefined) closeSync(sockets.theirs)
     this.channel = this.child.stdio[3] as Socket
     this.child.stderr!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
     this.child.stdout!.on('data', (chunk: Buffer) => (this.stderr += chunk.toString()))
@@ -202,6 +211,7 @@ export class RuntimePeer {
     await this.exited
     clearTimeout(timer)
     this.channel.destroy()
+    if (this.memorySocket !== undefined) closeSync(this.memorySocket)
     if (this.#ownsDirectory) rmSync(this.directory, { recursive: true, force: true })
   }
 
@@ -213,8 +223,8 @@ export class RuntimePeer {
 }
 
 /** A started and initialised Node runtime with one fixture function. */
-export async function startNodeFunction(entry: string, source: string | Readonly<Record<string, string>>, init: Partial<InitFrame> = {}): Promise<RuntimePeer> {
-  const peer = new RuntimePeer({ args: [nodeRuntime], files: typeof source === 'string' ? { [entry]: source } : source })
+export async function startNodeFunction(entry: string, source: string | Readonly<Record<string, string>>, init: Partial<InitFrame> = {}, memory?: SharedMemory): Promise<RuntimePeer> {
+  const peer = new RuntimePeer({ args: [nodeRuntime], files: typeof source === 'string' ? { [entry]: source } : source, memory })
   try {
     await peer.hello()
     await peer.init({ entry, ...init })

@@ -9,7 +9,7 @@ export const ENGINE_EXPORTS = [
   'qjs_init', 'qjs_set_memory_limit', 'qjs_set_max_stack_size', 'qjs_set_gc_threshold', 'qjs_run_gc', 'qjs_compute_memory_usage', 'qjs_set_promise_rejection_handler', 'qjs_set_module_loader',
   'qjs_get_context_ptr', 'qjs_get_global', 'qjs_get_undefined', 'qjs_new_number', 'qjs_new_host_function', 'qjs_set_prop_string', 'qjs_get_prop_string',
   'qjs_compile', 'qjs_eval', 'qjs_eval_bytecode', 'qjs_call', 'qjs_execute_pending_job', 'qjs_promise_state', 'qjs_promise_result',
-  'qjs_new_string', 'qjs_get_string_len', 'qjs_free_cstring', 'qjs_new_uint8_array', 'JS_GetUint8Array',
+  'qjs_new_string', 'qjs_get_string_len', 'qjs_free_cstring', 'qjs_new_uint8_array', 'JS_GetUint8Array', 'JS_NewUint8Array',
   'qjs_is_exception', 'qjs_get_exception', 'qjs_new_error', 'qjs_throw', 'qjs_dup_value', 'qjs_free_value', 'qjs_get_value_ptr', 'qjs_get_float64',
 ] as const
 
@@ -49,6 +49,7 @@ export interface EngineExports {
   qjs_free_cstring(text: Pointer): void
   qjs_new_uint8_array(bytes: Pointer, length: number): Pointer
   JS_GetUint8Array(context: Pointer, outLength: Pointer, value: bigint): Pointer
+  JS_NewUint8Array(context: Pointer, bytes: Pointer, length: number, free: Pointer, opaque: Pointer, isShared: number): bigint
   qjs_is_exception(value: Pointer): number
   qjs_get_exception(): Pointer
   qjs_new_error(): Pointer

@@ -18,6 +18,7 @@
  *   E2. Boxes that the host makes are freed by the host; arguments of host calls belong to the engine.
  */
 import { PlatformError } from '../../../src/contract/errors.ts'
+import { PAGE_BYTES } from '../../../src/pager/snapshot.ts'
 import type { EngineExports, Pointer } from './engine-exports.ts'
 
 export { quickJsBytes } from './engine-module.ts'
@@ -151,7 +152,23 @@ export class Engine {
     this.bytes.set(bytes, at)
     const box = this.exports.qjs_new_uint8_array(at, bytes.length)
     if (bytes.length > SCRATCH_BYTES) this.exports.wasm_free(at)
-    return box
+    return this.#madeOf(bytes.length, box)
+  }
+
+  /**
+   * A Uint8Array of the guest over pages that are not in the engine's heap, for a content that is mapped there.
+   * @param fill Gives the pages at this address, a multiple of 4096, their content.
+   * @returns its box, and the address of its place, for `wasm_free` when nobody has its buffer any more.
+   */
+  newMapped(length: number, fill: (at: Pointer) => void): { readonly box: Pointer; readonly place: Pointer } {
+    const place = this.#allocate(Math.ceil(length / PAGE_BYTES + 1) * PAGE_BYTES)
+    const at = Math.ceil((place >>> 0) / PAGE_BYTES) * PAGE_BYTES
+    fill(at)
+    const box = this.#allocate(8)
+    // It may grow the memory, and with it the view.
+    const value = this.exports.JS_NewUint8Array(this.#getRoot(Root.context), at, length, 0, 0, 0)
+    this.view.setBigInt64(box, value, true)
+    return { box: this.#madeOf(length, box), place }
   }
 
   isUndefined(box: Pointer): boolean {
@@ -339,9 +356,20 @@ export class Engine {
   }
 
   #allocate(bytes: number): Pointer {
-    const at = this.exports.wasm_malloc(bytes)
-    if (at === 0) throw new PlatformError('FUNCTION_OUT_OF_MEMORY', `The function's memory has no room for ${bytes} bytes that it was to be given. Deploy it with more memory.`)
+    const at = this.exports.wasm_malloc(bytes) >>> 0
+    if (at === 0) throw this.#noRoom(bytes)
     return at
+  }
+
+  /** @throws PlatformError FUNCTION_OUT_OF_MEMORY when the engine had no room for it. */
+  #madeOf(bytes: number, box: Pointer): Pointer {
+    if (!this.isException(box)) return box
+    this.exports.qjs_free_value(this.exports.qjs_get_exception())
+    throw this.#noRoom(bytes)
+  }
+
+  #noRoom(bytes: number): PlatformError {
+    return new PlatformError('FUNCTION_OUT_OF_MEMORY', `The function's memory has no room for ${bytes} bytes that it was to be given. Deploy it with more memory, or read a stream.`)
   }
 
   #refresh(): void {

@@ -20,6 +20,7 @@ import type { InitFrame, LogLevelName } from '../../../src/contract/frames.ts'
 import type { Call, CallOptions } from '../../node/calls.ts'
 import type { Invocation } from '../../node/invocation.ts'
 import type { Enter, Faaslet, Guest, GuestModule, Running } from '../guest.ts'
+import type { HostMemory } from '../passed-memory.ts'
 import { Engine, EvalFlag } from './engine.ts'
 import { engineImports } from './imports.ts'
 import { Life } from './life.ts'
@@ -42,6 +43,8 @@ export interface JavaScriptGuestOptions {
   readonly open: (options: CallOptions) => Call
   /** One log entry; stream 0 while the code loads. */
   readonly log: (stream: number, level: LogLevelName, text: string) => void
+  /** Given where bodies can be passed as memory. */
+  readonly memory?: HostMemory | undefined
   /** Absent: the function has no network. */
   readonly fetch?: typeof fetch | undefined
 }
@@ -71,6 +74,8 @@ export class JavaScriptGuest implements Guest {
   readonly enter: Enter
   readonly open: (options: CallOptions) => Call
   readonly log: (stream: number, level: LogLevelName, text: string) => void
+  readonly memory: HostMemory | undefined
+  readonly running: Running
   readonly fetch: typeof fetch | undefined
   /** Bytes of values that the function may have. */
   readonly memoryLimit: number
@@ -85,6 +90,8 @@ export class JavaScriptGuest implements Guest {
     this.enter = options.enter
     this.open = options.open
     this.log = options.log
+    this.memory = options.memory
+    this.running = options.running
     this.fetch = options.fetch
     this.imports = engineImports(options.running)
     this.memoryLimit = Math.max(1, options.frame.memoryMb) * 1024 * 1024 - ENGINE_BYTES
@@ -115,6 +122,18 @@ export class JavaScriptGuest implements Guest {
       faaslet.state = new Life(this, faaslet, engine)
     }
     return (faaslet.state as Life).invoke(invocation)
+  }
+
+  cutOff(faaslet: Faaslet): string | undefined {
+    return (faaslet.state as Life).cutOff
+  }
+
+  rest(faaslet: Faaslet): void {
+    const { engine } = faaslet.state as Life
+    this.enter(faaslet, () => {
+      engine.exports.qjs_free_value(engine.enter(Entry.rest, 0, undefined, undefined))
+      this.#tidy(engine)
+    })
   }
 
   isReusable(faaslet: Faaslet): boolean {
@@ -184,6 +203,12 @@ export class JavaScriptGuest implements Guest {
     engine.shape = engine.toNumber(shape)
     for (const box of [shape, namespace]) exports.qjs_free_value(box)
     life.settleJobs()
+    this.#tidy(engine)
+  }
+
+  /** Before a snapshot: no garbage is in it, and room for what comes. */
+  #tidy(engine: Engine): void {
+    const { exports } = engine
     exports.qjs_run_gc()
     exports.qjs_set_gc_threshold(engine.usedBytes + Math.min(GARBAGE_BYTES_MAX, this.memoryLimit >> 2))
     const room = exports.wasm_malloc(Math.min(ROOM_BYTES, this.memoryLimit >> 2))

@@ -62,13 +62,15 @@ export function hostCall(life: Life, _count: number, argv: number): number {
       const id = engine.toNumber(first)
       const head = JSON.parse(engine.toText(argument(2))) as OpenHead & FetchHead
       const box = argument(3)
-      const body = engine.isUndefined(box) ? undefined : engine.isString(box) ? engine.toUtf8(box) : engine.isObject(box) ? Buffer.from(engine.viewOf(box)) : life.source(id)
+      const body = engine.isUndefined(box) ? undefined : engine.isString(box) ? engine.toUtf8(box) : engine.isObject(box) ? life.copyOf(engine.viewOf(box)) : life.source(id)
       if (engine.toNumber(argument(0)) === HostOp.fetch) beginFetch(life, id, head, body)
       else beginCall(life, id, head, body)
       break
     }
     case HostOp.abort: {
-      const call = life.calls[engine.toNumber(first)]
+      const id = engine.toNumber(first)
+      const call = life.calls[id]
+      life.calls[id] = undefined
       call?.call?.cancel()
       call?.abort?.abort()
       break
@@ -111,6 +113,9 @@ export function hostCall(life: Life, _count: number, argv: number): number {
       return engine.encode(first)
     case HostOp.isUtf8:
       return engine.exports.qjs_new_number(isUtf8(engine.viewOf(first)) ? 1 : 0)
+    case HostOp.unmap:
+      engine.exports.wasm_free(engine.toNumber(first))
+      break
     case HostOp.uncaught: {
       const { message, functionStack } = life.guest.thrown(JSON.parse(engine.toText(argument(2))) as WireError)
       life.log('error', `${engine.toText(first)}: ${functionStack ?? message}`)
@@ -135,10 +140,11 @@ function beginCall(life: Life, id: number, head: OpenHead, body: Uint8Array | As
       const isComplete = answer.body.isComplete
       if (!isComplete) life.calls[id] = { call, body: answer.body }
       const head: CallHead = { s: answer.status, h: answer.headers, b: !isComplete }
-      life.later(Entry.answered, id, JSON.stringify(head), isComplete ? answer.body.takeAll() : undefined)
+      if (isComplete) life.done(Entry.answered, id, JSON.stringify(head), answer.body.takeAll())
+      else life.later(Entry.answered, id, JSON.stringify(head))
     },
     (error: unknown) => {
-      if (life.invocation === invocation) life.later(Entry.broke, id, JSON.stringify(wireError(error)))
+      if (life.invocation === invocation) life.done(Entry.broke, id, JSON.stringify(wireError(error)))
     },
   )
 }
@@ -164,10 +170,11 @@ function beginFetch(life: Life, id: number, { url, method, headers, redirect }: 
         redirected: response.redirected,
         b: response.body !== null,
       }
-      life.later(Entry.answered, id, JSON.stringify(head))
+      if (response.body === null) life.done(Entry.answered, id, JSON.stringify(head))
+      else life.later(Entry.answered, id, JSON.stringify(head))
     },
     (error: unknown) => {
-      if (life.invocation === invocation) life.later(Entry.broke, id, JSON.stringify(wireError(error)))
+      if (life.invocation === invocation) life.done(Entry.broke, id, JSON.stringify(wireError(error)))
     },
   )
 }

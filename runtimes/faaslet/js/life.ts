@@ -12,6 +12,7 @@
  *       timer and call that is still open is let go.
  *   K3. After a trap of the engine nothing is entered any more.
  */
+import { PAGE_BYTES } from '../../../src/pager/snapshot.ts'
 import { PlatformError, type PlatformErrorBody } from '../../../src/contract/errors.ts'
 import { INLINE_BYTES_MAX, type LogLevelName } from '../../../src/contract/frames.ts'
 import type { Call } from '../../node/calls.ts'
@@ -50,8 +51,11 @@ export class Life {
   /** Rejected promises that nobody has handled yet: boxes of promise and reason. */
   #rejections: { readonly promise: number; readonly reason: number }[] | undefined
   #lateWork = 0
+  /** Since cycles were looked for. */
+  #mappedBytes = 0
   #endLateWork: (() => void) | undefined
   #isAnswered = false
+  #cutOff: string | undefined
   #settle: { readonly resolve: () => void; readonly reject: (error: PlatformError) => void } | undefined
 
   constructor(guest: JavaScriptGuest, faaslet: Faaslet, engine: Engine) {
@@ -167,9 +171,14 @@ export class Life {
 
   /** Bytes that the guest sends: the engine's own, copied when they do not leave at once. */
   answer(status: number, headers: readonly string[], body: Buffer | undefined): void {
-    this.invocation?.answer(status, headers, body !== undefined && body.length > INLINE_BYTES_MAX ? Buffer.from(body) : body)
+    this.invocation?.answer(status, headers, body !== undefined && body.length > INLINE_BYTES_MAX ? this.copyOf(body) : body)
     // A large body goes on being sent, from the copy, without the guest.
     this.answered()
+  }
+
+  /** What the guest gives, as it goes on: in memory that is passed without another copy, where it is large. */
+  copyOf(bytes: Buffer): Buffer {
+    return this.guest.memory?.copy(bytes) ?? Buffer.from(bytes)
   }
 
   incoming(id: number): Incoming | undefined {
@@ -183,13 +192,19 @@ export class Life {
     from.read().then(
       (bytes) => {
         if (invocation !== this.invocation) return
-        if (bytes === undefined) this.later(Entry.end, id)
+        if (bytes === undefined) this.done(Entry.end, id)
         else this.later(Entry.chunk, id, undefined, bytes)
       },
       (error: unknown) => {
-        if (invocation === this.invocation) this.later(Entry.broke, id, JSON.stringify(wireError(error)))
+        if (invocation === this.invocation) this.done(Entry.broke, id, JSON.stringify(wireError(error)))
       },
     )
+  }
+
+  /** The last that the guest hears of a call. */
+  done(entry: number, id: number, text?: string, bytes?: Uint8Array): void {
+    if (id !== 0) this.calls[id] = undefined
+    this.later(entry, id, text, bytes)
   }
 
   lateWork(step: number): void {
@@ -212,6 +227,11 @@ export class Life {
     return !this.#isDead && !this.#isCancelled
   }
 
+  /** What the end of an invocation has let go of although it was not done: whoever waits for it inside waits for ever. */
+  get cutOff(): string | undefined {
+    return this.#cutOff
+  }
+
   get #isOver(): boolean {
     return this.#isDead || (this.#isAnswered && this.#lateWork === 0)
   }
@@ -232,9 +252,45 @@ export class Life {
 
   #call(entry: number, id: number, text: string | undefined, more: Uint8Array | number | undefined): void {
     const { engine } = this
-    const result = engine.enter(entry, id, text, more)
-    if (engine.isException(result)) this.#report(engine.exports.qjs_get_exception(), 1)
-    engine.exports.qjs_free_value(result)
+    const { exports } = engine
+    let box: number | undefined
+    try {
+      box = more instanceof Uint8Array ? this.#boxOf(more) : undefined
+    } catch (thrown) {
+      // An answer for which there is no room is one that failed; a request has nobody to tell.
+      if (!(thrown instanceof PlatformError) || (entry !== Entry.answered && entry !== Entry.chunk)) throw thrown
+      return this.#call(Entry.broke, id, JSON.stringify(wireError(thrown)), undefined)
+    }
+    const result = engine.enter(entry, id, text, box ?? more)
+    if (engine.isException(result)) this.#report(exports.qjs_get_exception(), 1)
+    exports.qjs_free_value(result)
+    if (box !== undefined) exports.qjs_free_value(box)
+  }
+
+  /** Bytes for the guest: mapped, where they were passed as memory and are worth it. */
+  #boxOf(bytes: Uint8Array): number {
+    const { engine, guest, faaslet } = this
+    const { memory, running } = guest
+    if (bytes.length < MAPPED_BYTES_MIN || memory === undefined) return engine.newBytes(bytes)
+    this.#mappedBytes += bytes.length
+    if (this.#mappedBytes > guest.memoryLimit >> 2) {
+      // What is mapped is no growth of the heap that would make the engine look for garbage cycles.
+      this.#mappedBytes = bytes.length
+      engine.exports.qjs_run_gc()
+      if (!engine.drain()) this.#report(engine.exports.qjs_get_exception(), 1)
+    }
+    const { box, place } = engine.newMapped(bytes.length, (at) => {
+      running.hold?.()
+      try {
+        if (memory.mapInto(faaslet.memory, at, bytes)) (faaslet.mapped ??= []).push({ page: at / PAGE_BYTES, pages: Math.ceil(bytes.length / PAGE_BYTES) })
+        else engine.bytes.set(bytes, at)
+        memory.release(bytes)
+      } finally {
+        running.release?.()
+      }
+    })
+    engine.exports.qjs_free_value(engine.enter(Entry.adopt, place, undefined, box))
+    return box
   }
 
   /** An error that nobody caught fails the invocation; the guest describes it, when it still can. Takes the box over. */
@@ -279,6 +335,8 @@ export class Life {
     this.#lateWork = 0
     this.#endLateWork?.()
     this.#endLateWork = undefined
+    if ((this.timers?.size ?? 0) > 0) this.#cutOff ??= 'a timer'
+    if ((this.#queue?.length ?? 0) > 0 || this.calls.some((call) => call !== undefined)) this.#cutOff ??= 'a call or its body'
     for (const timer of this.timers?.values() ?? []) clearTimeout(timer)
     this.timers = undefined
     for (const call of this.calls) {
@@ -291,6 +349,8 @@ export class Life {
   }
 }
 
+/** Fewer are copied sooner than their pages are mapped and found. */
+const MAPPED_BYTES_MIN = 256 * 1024
 const REPORT_BYTES = 1024 * 1024
 
 function enterQueued(life: Life): void {

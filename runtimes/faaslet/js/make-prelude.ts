@@ -19,8 +19,10 @@ const inside = (name: string): string => join(here, 'prelude', name)
 /** Imports of files in runtimes/node, and what they get instead. */
 const replacements: Readonly<Record<string, string>> = {
   'node:util': inside('inspect.ts'),
+  'node:async_hooks': inside('async-hooks.ts'),
   [join(nodeDirectory, 'invocation.ts')]: inside('invocation.ts'),
   [join(nodeDirectory, 'calls.ts')]: inside('calls.ts'),
+  [join(nodeDirectory, 'memory.ts')]: inside('memory.ts'),
   [join(nodeDirectory, 'web/light-request.ts')]: inside('request.ts'),
   [join(nodeDirectory, 'web/light-response.ts')]: inside('response.ts'),
   [join(nodeDirectory, 'web/real.ts')]: inside('real.ts'),

@@ -70,6 +70,8 @@ export const HostOp = {
   frame: 22,
   /** what happened, JSON of a {@link WireError}: for the log, with the stack in the user's files */
   uncaught: 23,
+  /** address of a place that {@link Entry.adopt} named: nobody has its buffer any more */
+  unmap: 24,
 } as const
 
 export const Entry = {
@@ -98,6 +100,10 @@ export const Entry = {
   unhandled: 11,
   /** fourth argument: anything thrown. Returns JSON of a {@link WireError}. */
   describe: 12,
+  /** id: the address of its place; fourth argument: a Uint8Array that is not in the engine's heap, and comes with the next entry */
+  adopt: 13,
+  /** Between two invocations, before the memory is captured: the next one is the first of a new faaslet. */
+  rest: 14,
 } as const
 
 export const InvokeFlag = { event: 1, bodyFollows: 2 } as const

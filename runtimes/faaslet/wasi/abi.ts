@@ -28,7 +28,8 @@ const wasi = {
 const skep = {
   input_size: ':I', input_read: 'ii:i', output_write: 'ii:i', status: 'i:i', header: 'iiii:i', request_head: 'ii:i', invoke: 'iiiiii:i',
   fetch: 'iiiii:i', result_status: 'i:i', result_head: 'iii:i', result_read: 'iii:i', result_close: 'i:i', last_error: 'ii:i', log: 'iii:i',
-  deadline_ms: ':I', invocation_id: 'ii:i', random: 'ii:i',
+  deadline_ms: ':I', invocation_id: 'ii:i', random: 'ii:i', input_map: 'ii:i', put: 'iiiiii:i', put_open: 'ii:i', put_write: 'iii:i', put_close: 'iii:i',
+  get: 'iii:i', result_size: 'i:I', result_map: 'iii:i',
 } as const
 
 const script = { abort: 'iiii:', seed: ':d', trace: 'iiddddd:', 'console.log': 'i:', 'Date.now': ':d' } as const
@@ -41,7 +42,7 @@ export type ScriptName = keyof typeof script
 export const supportedImports: Readonly<Record<string, Readonly<Record<string, string>>>> = { [WASI_MODULE]: wasi, [SKEP_MODULE]: skep, [SCRIPT_MODULE]: script }
 
 /** Those that may wait: their caller needs a stack of its own. */
-export const waitingImports: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'poll_oneoff', 'sched_yield', 'input_read', 'output_write', 'result_status', 'result_head', 'result_read'])
+export const waitingImports: ReadonlySet<string> = new Set(['fd_read', 'fd_write', 'poll_oneoff', 'sched_yield', 'input_read', 'output_write', 'result_status', 'result_head', 'result_read', 'input_map', 'put', 'put_write', 'put_close', 'result_size', 'result_map'])
 
 const letters: Readonly<Record<string, ValueType>> = { i: 'i32', I: 'i64', d: 'f64' }
 

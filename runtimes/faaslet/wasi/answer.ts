@@ -2,10 +2,11 @@
  * What a WebAssembly function writes to its standard output, as the answer of the invocation.
  *
  * Up to {@link INLINE_BYTES_MAX} are held back, so that status, headers and an exit code can still decide about the answer, and
- * the whole leaves in one frame. More, or a pause of the function after it has written something, begins a stream.
+ * the whole leaves in one frame. One larger piece that is written first is held back, too, as memory that is passed when nothing follows.
+ * More, or a pause of the function after it has written something, begins a stream.
  *
  * Invariants:
- *   AN1. At most {@link INLINE_BYTES_MAX} wait to be sent; a writer beyond that waits (`room`).
+ *   AN1. At most {@link INLINE_BYTES_MAX} wait to be sent, besides one large piece; a writer beyond that waits (`room`).
  *   AN2. The head is fixed when the answer begins; `status` and `header` say so by returning false.
  */
 import { INLINE_BYTES_MAX } from '../../../src/contract/frames.ts'
@@ -26,6 +27,8 @@ export class Answer implements AsyncIterator<Uint8Array> {
   #bytes = 0
   #tail: Buffer | undefined
   #tailBytes = 0
+  /** Written as the first and in one piece, in memory to be passed. */
+  #whole: Buffer | undefined
   #onChunk: (() => void) | undefined
   #onRoom: (() => void) | undefined
   #holdTimer: NodeJS.Timeout | undefined
@@ -50,6 +53,16 @@ export class Answer implements AsyncIterator<Uint8Array> {
     return INLINE_BYTES_MAX - this.#bytes
   }
 
+  /** Nothing was written: the whole answer can be held. */
+  get isUntouched(): boolean {
+    return this.#state === 'held' && this.#bytes === 0 && this.#whole === undefined
+  }
+
+  /** @param whole Nobody else's. Only when `isUntouched`. */
+  hold(whole: Buffer): void {
+    this.#whole = whole
+  }
+
   status(code: number): boolean {
     if (this.hasBegun) return false
     this.#status = code
@@ -69,6 +82,7 @@ export class Answer implements AsyncIterator<Uint8Array> {
   /** Takes a copy of some bytes, at most `room` of them. Those of a closed answer are dropped: nobody reads them. */
   write(bytes: Uint8Array): void {
     if (bytes.length === 0 || this.isClosed) return
+    this.#letStream()
     this.#bytes += bytes.length
     if (bytes.length > TAIL_BYTES / 2) {
       this.#settleTail()
@@ -94,13 +108,14 @@ export class Answer implements AsyncIterator<Uint8Array> {
 
   /** The function waits for something: what it has written should not wait with it. */
   pause(): void {
-    if (this.#state !== 'held' || this.#bytes === 0 || this.#holdTimer !== undefined) return
+    if (this.#state !== 'held' || (this.#bytes === 0 && this.#whole === undefined) || this.#holdTimer !== undefined) return
     this.#holdTimer = setTimeout(() => this.begin(), HOLD_MS)
   }
 
   begin(): void {
     clearTimeout(this.#holdTimer)
     if (this.#state !== 'held') return
+    this.#letStream()
     this.#state = 'streaming'
     this.#invocation.answerStream(this.#status, this.#headersWithType(), this)
   }
@@ -115,7 +130,7 @@ export class Answer implements AsyncIterator<Uint8Array> {
       this.#state = 'ended'
       this.#settleTail()
       const headers = this.#headersWithType()
-      this.#invocation.answer(this.#status, headers, this.#chunks.length === 0 ? undefined : this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks))
+      this.#invocation.answer(this.#status, headers, this.#whole !== undefined ? this.#whole : this.#chunks.length === 0 ? undefined : this.#chunks.length === 1 ? this.#chunks[0] : Buffer.concat(this.#chunks))
     }
   }
 
@@ -144,6 +159,14 @@ export class Answer implements AsyncIterator<Uint8Array> {
     return Promise.resolve({ done: true, value: undefined })
   }
 
+  /** More comes than one piece: it is the stream's first. */
+  #letStream(): void {
+    if (this.#whole === undefined) return
+    this.#chunks.push(this.#whole)
+    this.#bytes += this.#whole.length
+    this.#whole = undefined
+  }
+
   #settleTail(): void {
     if (this.#tail === undefined) return
     this.#chunks.push(this.#tail.subarray(0, this.#tailBytes))
@@ -163,6 +186,7 @@ export class Answer implements AsyncIterator<Uint8Array> {
   #close(): void {
     this.#state = 'closed'
     this.#chunks = []
+    this.#whole = undefined
     this.#tail = undefined
     this.#tailBytes = 0
     this.#bytes = 0
@@ -180,9 +204,9 @@ export class Answer implements AsyncIterator<Uint8Array> {
     if (this.#headers.some((text, index) => index % 2 === 0 && text === 'content-type')) return this.#headers
     if (this.#defaultType !== undefined) return ['content-type', this.#defaultType, ...this.#headers]
     if (this.#chunks.length === 0) this.#settleTail()
-    const first = this.#chunks[0]
+    const first = this.#whole ?? this.#chunks[0]
     if (first === undefined) return this.#headers
-    return ['content-type', looksLikeText(first) ? 'text/plain; charset=utf-8' : 'application/octet-stream', ...this.#headers]
+    return ['content-type', looksLikeText(first.subarray(0, INLINE_BYTES_MAX)) ? 'text/plain; charset=utf-8' : 'application/octet-stream', ...this.#headers]
   }
 }
 

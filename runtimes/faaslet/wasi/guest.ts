@@ -8,6 +8,7 @@
  */
 import type { Invocation } from '../../node/invocation.ts'
 import type { Enter, Faaslet, Guest, GuestModule, Running } from '../guest.ts'
+import type { HostMemory } from '../passed-memory.ts'
 import { checkModule, type ModuleShape } from '../wasm/check.ts'
 import { invalid } from '../wasm/binary.ts'
 import { PAGE_BYTES, rewriteModule, START_EXPORT } from '../wasm/rewrite.ts'
@@ -32,6 +33,8 @@ export interface WasiGuestOptions {
   readonly log: LogEntry
   /** Opens a call of another function. */
   readonly call?: OpenCall | undefined
+  /** Given where bodies can be passed as memory. */
+  readonly memory?: HostMemory | undefined
   /** Given when the function may use the network. */
   readonly fetch?: typeof globalThis.fetch | undefined
 }
@@ -47,6 +50,7 @@ export async function makeWasiGuest(options: WasiGuestOptions): Promise<WasiGues
     enter: options.enter,
     log: options.log,
     call: options.call,
+    memory: options.memory,
     fetch: options.fetch,
     frame,
     arguments: argumentsOf(frame),

@@ -10,6 +10,7 @@ import { Errno, SCRIPT_MODULE, SKEP_MODULE, SkepError, waitingImports, WASI_MODU
 import { WasiError } from './files.ts'
 import { MemoryFault } from './guest-memory.ts'
 import { ioImports } from './io-imports.ts'
+import { objectImports } from './object-imports.ts'
 import { pathImports } from './path-imports.ts'
 import { processImports } from './process-imports.ts'
 import type { Run } from './run.ts'
@@ -19,7 +20,7 @@ import { skepImports } from './skep-imports.ts'
 type HostFunction = (run: Run, ...args: never[]) => unknown
 
 const wasiImports: Readonly<Record<WasiName, HostFunction>> = { ...ioImports, ...pathImports, ...processImports }
-const skep: Readonly<Record<SkepName, HostFunction>> = skepImports
+const skep: Readonly<Record<SkepName, HostFunction>> = { ...skepImports, ...objectImports }
 const script: Readonly<Record<ScriptName, HostFunction>> = scriptImports
 
 const made = new WeakMap<Running, WebAssembly.Imports>()

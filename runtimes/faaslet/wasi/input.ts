@@ -51,6 +51,21 @@ export class Input {
     return taken
   }
 
+  /** All of it, where it is here and nothing was taken; undefined when it has to be read. */
+  takeWhole(): Buffer | undefined {
+    if (this.#state !== 'open' || this.#pending !== undefined || this.#chunk.length > 0 || !this.#body!.isComplete || this.#body!.wasRead) return undefined
+    this.#state = 'ended'
+    return this.#body!.takeAll()
+  }
+
+  /** Nothing more is read of it. @param release Gets what was here. */
+  close(release: (body: Buffer) => void): void {
+    if (this.#chunk.length > 0) release(this.#chunk)
+    if (this.#body?.isComplete === true && this.#body.hasBytes) release(this.#body.takeAll())
+    this.#chunk = NO_BYTES
+    this.#state = 'ended'
+  }
+
   /** Resolves when `isReady`. */
   wait(): Promise<void> {
     return (this.#pending ??= this.#fill())

@@ -206,6 +206,11 @@ export function writeAnswer(run: Run, list: readonly Vector[], total: number): n
     for (const { at, length } of list) answer.write(run.memory.bytes(at, length))
     return Errno.success
   }
+  const whole = answer.isUntouched ? run.host.memory?.copy(...list.map(({ at, length }) => run.memory.bytes(at, length))) : undefined
+  if (whole !== undefined) {
+    answer.hold(whole)
+    return Errno.success
+  }
   return run.wait(async () => {
     for (const { at, length } of list) {
       for (let done = 0; done < length; ) {

@@ -11,6 +11,7 @@ import { PlatformError } from '../../../src/contract/errors.ts'
 import type { OpenHead } from '../../../src/contract/frames.ts'
 import type { CallAnswer, CallOptions } from '../../node/calls.ts'
 import { SkepError } from './abi.ts'
+import type { PutSource } from './put-source.ts'
 
 const OPEN_MAX = 64
 const NO_BYTES = Buffer.alloc(0)
@@ -29,6 +30,12 @@ export interface ResultHead {
 interface Source extends ResultHead {
   /** The next bytes of the body; undefined after the last. */
   read(): Promise<Uint8Array | undefined>
+  /** All of it, where it came in one piece, or with the head. */
+  readonly whole?: Buffer
+  /** Of the body, where that is known. */
+  readonly bytes?: number | undefined
+  /** What came in one piece is of no more use. */
+  release?(whole: Buffer): void
 }
 
 /** What a function says about a request: `{"url", "method", "headers": [[name, value], …], "function"}`. */
@@ -46,17 +53,38 @@ export class Result {
   #open: Source | undefined
   #chunk: Uint8Array = NO_BYTES
   #state: 'open' | 'ended' = 'open'
+  #wasRead = false
+  #isClosed = false
   error: PlatformError | undefined
+  /** Of an object that the function puts piece by piece. */
+  readonly sink: PutSource | undefined
 
   /** @param putAside When to begin: as soon as the function's code has stopped running. */
-  constructor(begin: (signal: AbortSignal) => Promise<Source>, putAside: PutAside) {
+  constructor(begin: (signal: AbortSignal) => Promise<Source>, putAside: PutAside, sink?: PutSource) {
+    this.sink = sink
     this.#source = new Promise((resolve, reject) => putAside(() => begin(this.#abort.signal).then(resolve, reject)))
-    this.#source.catch(() => {})
+    this.#source.then((source) => {
+      if (this.#isClosed) this.#release(source)
+    }, () => {})
   }
 
   /** What is known without waiting. */
   get head(): ResultHead | undefined {
     return this.#open
+  }
+
+  /** Of the body, when the head has come; undefined when that is not known. */
+  get bytes(): number | undefined {
+    return this.#open?.bytes
+  }
+
+  /** The whole body, where it is here and nothing was taken: it counts as read then. Only when the head has come. */
+  takeWhole(): Buffer | undefined {
+    const whole = this.#wasRead ? undefined : this.#open!.whole
+    if (whole === undefined) return undefined
+    this.#wasRead = true
+    this.#state = 'ended'
+    return whole
   }
 
   /** Bytes of the body that are here; undefined when they must be waited for (`wait`). */
@@ -82,7 +110,8 @@ export class Result {
     if (!(await this.waitHead())) return false
     try {
       while (this.#chunk.length === 0 && this.#state === 'open') {
-        const chunk = await this.#open!.read()
+        const chunk = this.#wasRead ? await this.#open!.read() : (this.#open!.whole ?? (await this.#open!.read()))
+        this.#wasRead = true
         if (chunk === undefined) this.#state = 'ended'
         else this.#chunk = chunk
       }
@@ -93,7 +122,14 @@ export class Result {
   }
 
   close(): void {
+    this.#isClosed = true
     this.#abort.abort(new PlatformError('CANCELLED', 'The function let go of it.'))
+    if (this.#open !== undefined) this.#release(this.#open)
+  }
+
+  #release(source: Source): void {
+    this.#chunk = NO_BYTES
+    if (source.whole !== undefined) source.release?.(source.whole)
   }
 
   #fail(error: unknown): false {
@@ -132,11 +168,28 @@ export class Results {
 }
 
 /** A call of another function: of its handler with an event, or of its HTTP side. */
-export function callResult(open: OpenCall, head: OpenHead, body: Uint8Array, timeoutMs: number | undefined, putAside: PutAside): Result {
+export function callResult(open: OpenCall, head: OpenHead, body: CallBody | (() => CallBody), timeoutMs: number | undefined, putAside: PutAside, release: (whole: Buffer) => void, sink?: PutSource): Result {
   return new Result(async (signal) => {
-    const answer = await open({ head, body, signal, timeoutMs }).answer
-    return { status: answer.status, headers: answer.headers, read: () => answer.body.read() }
-  }, putAside)
+    let answer: CallAnswer
+    try {
+      answer = await open({ head, body: typeof body === 'function' ? body() : body, signal, timeoutMs }).answer
+    } catch (thrown) {
+      // Whoever writes is not to wait for a reader.
+      void sink?.return()
+      throw thrown
+    }
+    const { status, headers, body: content } = answer
+    const whole = content.isComplete ? content.takeAll() : undefined
+    return { status, headers, read: () => content.read(), bytes: whole?.length ?? statedBytes(headers), ...(whole !== undefined && { whole, release }) }
+  }, putAside, sink)
+}
+
+type CallBody = Uint8Array | AsyncIterator<Uint8Array> | undefined
+
+/** What a head says of its body's length. */
+export function statedBytes(headers: readonly string[]): number | undefined {
+  const at = headers.findIndex((text, index) => index % 2 === 0 && text === 'content-length')
+  return at !== -1 && /^\d{1,15}$/.test(headers[at + 1]!) ? Number(headers[at + 1]!) : undefined
 }
 
 /** A request to the network. */
@@ -151,9 +204,12 @@ export function fetchResult(fetch: typeof globalThis.fetch, request: RequestText
       throw new PlatformError('SERVER_UNREACHABLE', `The request to ${request.url} failed: ${reason(cause)}.`, { cause })
     }
     const reader = response.body?.getReader()
+    const headers = [...response.headers].flat()
     return {
       status: response.status,
-      headers: [...response.headers].flat(),
+      headers,
+      // Of an encoded body, its length is not the content's.
+      bytes: headers.includes('content-encoding') ? undefined : statedBytes(headers),
       read: async () => (await reader?.read())?.value,
     }
   }, putAside)

@@ -17,6 +17,8 @@
 import { PlatformError } from '../../../src/contract/errors.ts'
 import type { Invocation } from '../../node/invocation.ts'
 import type { Enter, Faaslet } from '../guest.ts'
+import type { HostMemory } from '../passed-memory.ts'
+import { PAGE_BYTES } from '../../../src/pager/snapshot.ts'
 import { promising } from '../wasm/jspi.ts'
 import { Errno } from './abi.ts'
 import { Answer } from './answer.ts'
@@ -35,6 +37,8 @@ export interface RunHost {
   readonly log: LogEntry
   /** Undefined: calls of other functions are refused. */
   readonly call: OpenCall | undefined
+  /** By which large bodies come and go; undefined: they are copied. */
+  readonly memory: HostMemory | undefined
   /** Undefined: the function may not use the network. */
   readonly fetch: typeof globalThis.fetch | undefined
   readonly frame: FunctionFrame
@@ -46,6 +50,11 @@ export interface RunHost {
   readonly codeShift: { readonly boot: number; readonly restore: number }
   /** Whether the module imports something that may wait. */
   readonly waits: boolean
+}
+
+/** What so many bytes take when they are mapped. */
+export function pageBytes(bytes: number): number {
+  return Math.ceil(bytes / PAGE_BYTES) * PAGE_BYTES
 }
 
 /** What an abandoned run's wait throws. */
@@ -135,7 +144,7 @@ export class Run {
    * Makes the faaslet wait: `work` begins when its code has stopped running, and what it resolves to is the import's result.
    * Only in imports that are `suspending`.
    */
-  wait(work: () => Promise<number>): Promise<number> {
+  wait<Value extends number | bigint>(work: () => Promise<Value>): Promise<Value> {
     if (this.#state === 'ended') throw UNWIND
     return new Promise((resolve, reject) => {
       this.#unwind = reject
@@ -152,6 +161,21 @@ export class Run {
         )
       })
     })
+  }
+
+  /**
+   * Puts a whole body at a page of the guest's memory: mapped where it was passed as memory, copied otherwise. It is released then.
+   * @param at A multiple of 4096, with room for the body's pages. @throws MemoryFault
+   */
+  place(at: number, body: Buffer): void {
+    const room = this.memory.bytes(at, pageBytes(body.length))
+    if (this.host.memory?.mapInto(this.faaslet.memory, at, body) === true) {
+      ;(this.faaslet.mapped ??= []).push({ page: at / PAGE_BYTES, pages: room.length / PAGE_BYTES })
+    } else {
+      room.set(body)
+      room.fill(0, body.length)
+    }
+    this.host.memory?.release(body)
   }
 
   /** Resolves after this time, ms, or when `stopTimer` is called. One at a time. */
@@ -245,6 +269,7 @@ export class Run {
   #release(): void {
     this.stopTimer()
     this.#results?.closeAll()
+    this.input.close((body) => this.host.memory?.release(body))
   }
 
   #failure(): PlatformError | undefined {

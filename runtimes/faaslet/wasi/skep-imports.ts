@@ -10,21 +10,20 @@ import { PlatformError } from '../../../src/contract/errors.ts'
 import { SkepError } from './abi.ts'
 import { writeAnswer } from './io-imports.ts'
 import { fillRandom } from './process-imports.ts'
-import { callResult, fetchResult, parseRequest, type Result, type ResultHead } from './results.ts'
+import { callResult, fetchResult, parseRequest, statedBytes, type Result, type ResultHead } from './results.ts'
 import type { Run } from './run.ts'
 
-/** Flag of `invoke`: accept and answer at once, run later. */
+/** Flags of `invoke`: accept and answer at once, run later; the body is bytes and no JSON. */
 const LATER = 1
+const BYTES = 2
 const LEVELS: readonly LogLevelName[] = ['debug', 'info', 'warn', 'error']
 const UNKNOWN_SIZE = -1n
 
 export const skepImports = {
   input_size(run: Run): bigint {
     if (run.invocation === undefined) return BigInt(SkepError.notNow)
-    if (run.input.bytes !== undefined) return BigInt(run.input.bytes)
-    const { h = [] } = run.invocation.head
-    const at = h.findIndex((text, index) => index % 2 === 0 && text === 'content-length')
-    return at !== -1 && /^\d{1,15}$/.test(h[at + 1]!) ? BigInt(h[at + 1]!) : UNKNOWN_SIZE
+    const bytes = run.input.bytes ?? statedBytes(run.invocation.head.h ?? [])
+    return bytes === undefined ? UNKNOWN_SIZE : BigInt(bytes)
   },
 
   input_read(run: Run, address: number, length: number): number | Promise<number> {
@@ -70,14 +69,15 @@ export const skepImports = {
   invoke(run: Run, name: number, nameLength: number, body: number, bodyLength: number, flags: number, timeoutMs: number): number {
     if (run.invocation === undefined) return SkepError.notNow
     const target = run.memory.text(name, nameLength)
-    if (target === '' || (flags & ~LATER) !== 0) return SkepError.invalid
-    return call(run, { k: 'event', f: target, c: run.invocation.stream, ...(flags === LATER && { a: true }) }, run.memory.copy(body, bodyLength), timeoutMs)
+    if (target === '' || (flags & ~(LATER | BYTES)) !== 0) return SkepError.invalid
+    const head: OpenHead = { k: 'event', f: target, c: run.invocation.stream, ...((flags & LATER) !== 0 && { a: true }), ...((flags & BYTES) !== 0 && { b: true }) }
+    return call(run, head, bodyOf(run, body, bodyLength), timeoutMs)
   },
 
   fetch(run: Run, head: number, headLength: number, body: number, bodyLength: number, timeoutMs: number): number {
     if (run.invocation === undefined) return SkepError.notNow
     const request = parseRequest(run.memory.text(head, headLength))
-    const bytes = run.memory.copy(body, bodyLength) as Buffer<ArrayBuffer>
+    const bytes = bodyOf(run, body, bodyLength) as Buffer<ArrayBuffer>
     if (request === undefined) return SkepError.invalid
     const { function: target, method, url, headers } = request
     if (target !== undefined) {
@@ -152,7 +152,13 @@ function call(run: Run, head: OpenHead, body: Uint8Array, timeoutMs: number): nu
     run.lastError = new PlatformError('FORBIDDEN', 'Calls of other functions are not possible here.')
     return SkepError.failed
   }
-  return run.results.add(() => callResult(open, head, body, timeout(timeoutMs), (work) => run.putAside(work)))
+  return run.results.add(() => callResult(open, head, body, timeout(timeoutMs), (work) => run.putAside(work), (whole) => run.host.memory?.release(whole)))
+}
+
+/** A copy, as the code goes on: in memory that is passed without another, where it is large. */
+function bodyOf(run: Run, address: number, length: number): Buffer {
+  const bytes = run.memory.bytes(address, length)
+  return run.host.memory?.copy(bytes) ?? Buffer.from(bytes)
 }
 
 /** 0 and less: no limit besides the invocation's own. */
@@ -167,12 +173,12 @@ function withHead(run: Run, handle: number, use: (head: ResultHead) => number): 
   return run.wait(async () => ((await result.waitHead()) ? use(result.head!) : failed(run, result)))
 }
 
-function failed(run: Run, result: Result): number {
+export function failed(run: Run, result: Result): number {
   run.lastError = result.error
   return SkepError.failed
 }
 
-function writeText(run: Run, address: number, length: number, text: string): number {
+export function writeText(run: Run, address: number, length: number, text: string): number {
   const bytes = Buffer.from(text)
   const room = run.memory.bytes(address, length)
   bytes.copy(room, 0)

@@ -1,4 +1,4 @@
-/** What a function running on Skep imports: `import { invoke, context, log } from 'skep'`. */
+/** What a function running on Skep imports: `import { invoke, put, get, context, log } from 'skep'`. */
 
 export interface InvokeOptions {
   /** Lets go of the call when aborted; the called function is cancelled. */
@@ -7,7 +7,10 @@ export interface InvokeOptions {
   readonly timeoutMs?: number | undefined
 }
 
-/** A JSON value; or bytes or a stream of bytes that already are JSON. */
+/**
+ * A JSON value, which the called function gets as its event. Or bytes (Uint8Array, ArrayBuffer), of any length: `main` and `handler` get a Buffer,
+ * `fetch` a request with that body. Or a stream of bytes that already are JSON. What is large is passed as memory, not copied.
+ */
 export type Payload = unknown
 
 /**
@@ -16,6 +19,46 @@ export type Payload = unknown
  * @throws SkepError with the platform's code: FUNCTION_NOT_FOUND, FUNCTION_THREW, FUNCTION_TIMEOUT, …
  */
 export function invoke<Result = unknown>(name: string, payload?: Payload, options?: InvokeOptions): Promise<Result>
+
+export interface InvokeAllOptions extends InvokeOptions {
+  /** Calls that run at a time. Default: 64. */
+  readonly concurrency?: number | undefined
+}
+
+/** Runs a function once for each payload, and gives the results in the same order. The first failure lets go of the others. */
+export function invokeAll<Result = unknown>(name: string, payloads: Iterable<Payload>, options?: InvokeAllOptions): Promise<Result[]>
+
+/** What `put` takes: text is UTF-8; streams yield bytes or text. */
+export type ObjectSource = string | Uint8Array | ArrayBuffer | Blob | ReadableStream | AsyncIterable<string | Uint8Array>
+
+export interface PutOptions extends InvokeOptions {
+  /** Complete retrievals, after which the object is let go. Default: 1. */
+  readonly retrievals?: number | undefined
+  /** How long it is kept, ms. */
+  readonly ttlMs?: number | undefined
+}
+
+/**
+ * Keeps an object of any length where it is, and gives a reference: a short text to be handed to other functions of this namespace, in a payload
+ * or an answer. Later writes into the given bytes are not seen. An object outlives the instance that has put it, but not its machine.
+ * @throws SkepError OBJECT_QUOTA_EXCEEDED, INPUT_INVALID (retrievals, ttlMs).
+ */
+export function put(object: ObjectSource, options?: PutOptions): Promise<string>
+
+/**
+ * The object of a reference: its memory, mapped and not copied, where it is on this machine. Writes into it are this function's own.
+ * @throws SkepError REFERENCE_INVALID, OBJECT_EXPIRED, OBJECT_USED_UP; OBJECT_LOST, whose details name the producer, so that it can be run again.
+ */
+export function get(reference: string, options?: InvokeOptions): Promise<Buffer>
+
+/** The same as a stream, for what is larger than this function's memory. One that is not read to its end has not retrieved the object. */
+export function getStream(reference: string, options?: InvokeOptions): ReadableStream<Uint8Array>
+
+/**
+ * Memory to fill, which put, invoke and answers pass on without a copy when they are given all of it. From then on this function writes into a copy of its own.
+ * @param bytes At most half of the function's memory. @throws SkepError INPUT_INVALID.
+ */
+export function allocate(bytes: number): Buffer
 
 /** Queues an invocation durably and returns at once, with its id; the platform runs and retries it. */
 export function invokeAsync(name: string, payload?: Payload, options?: InvokeOptions): Promise<{ readonly id: string }>

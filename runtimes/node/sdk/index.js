@@ -23,6 +23,30 @@ export async function invokeAsync(name, payload, options) {
   return typed(runtime().invokeAsync(name, payload, options))
 }
 
+export async function invokeAll(name, payloads, options) {
+  return typed(runtime().invokeAll(name, payloads, options))
+}
+
+export async function put(object, options) {
+  return typed(runtime().put(object, options))
+}
+
+export async function get(reference, options) {
+  return typed(runtime().get(reference, options))
+}
+
+export function getStream(reference, options) {
+  return runtime().getStream(reference, options, skepError)
+}
+
+export function allocate(bytes) {
+  try {
+    return runtime().allocate(bytes)
+  } catch (error) {
+    throw skepError(error)
+  }
+}
+
 export async function fetchFunction(name, input, init) {
   return typed(runtime().fetchFunction(name, input, init))
 }
@@ -51,7 +75,11 @@ async function typed(promise) {
   try {
     return await promise
   } catch (error) {
-    if (error?.name !== 'PlatformError') throw error
-    throw new SkepError(error.code, error.message, { details: error.details, stack: error.functionStack, cause: error })
+    throw skepError(error)
   }
+}
+
+function skepError(error) {
+  if (error?.name !== 'PlatformError') return error
+  return new SkepError(error.code, error.message, { details: error.details, stack: error.functionStack, cause: error })
 }

@@ -9,7 +9,9 @@
  *   LQ1. Once `#real` exists it has the body; before, `#bodyUsed` tells whether it was taken from here.
  */
 import { inspect } from 'node:util'
+import { INLINE_BYTES_MAX } from '../../../src/contract/frames.ts'
 import type { Invocation } from '../invocation.ts'
+import { ownBytes } from '../memory.ts'
 import { LightHeaders } from './light-headers.ts'
 import { isInstance, realRequest } from './real.ts'
 
@@ -17,6 +19,7 @@ import { isInstance, realRequest } from './real.ts'
 const fromFrame = Symbol('from frame')
 const NO_HEADERS: readonly string[] = []
 const EVENT_HEADERS: readonly string[] = ['content-type', 'application/json']
+const BINARY_HEADERS: readonly string[] = ['content-type', 'application/octet-stream']
 
 export class LightRequest {
   #invocation: Invocation | undefined
@@ -56,7 +59,9 @@ export class LightRequest {
   get headers(): Headers {
     if (this.#headers === undefined) {
       if (this.#invocation === undefined) return this.#real!.headers
-      this.#headers = LightHeaders.fromRaw(this.#invocation.head.h ?? (this.#invocation.head.k === 'event' ? EVENT_HEADERS : NO_HEADERS))
+      const { h, k, b } = this.#invocation.head
+      // A call has no headers of its own, and says what its body is.
+      this.#headers = LightHeaders.fromRaw(b === true && headerOf(h, 'content-type') === undefined ? [...(h ?? []), ...BINARY_HEADERS] : (h ?? (k === 'event' ? EVENT_HEADERS : NO_HEADERS)))
     }
     return this.#headers as unknown as Headers
   }
@@ -86,11 +91,11 @@ export class LightRequest {
   }
 
   async bytes(): Promise<Uint8Array> {
-    return this.#real === undefined ? new Uint8Array(await this.#take()) : this.#real.bytes()
+    return this.#real === undefined ? ownBytes(await this.#take()) : this.#real.bytes()
   }
 
   async arrayBuffer(): Promise<ArrayBuffer> {
-    return this.#real === undefined ? new Uint8Array(await this.#take()).buffer : this.#real.arrayBuffer()
+    return this.#real === undefined ? ownBytes(await this.#take()).buffer : this.#real.arrayBuffer()
   }
 
   async blob(): Promise<Blob> {
@@ -186,7 +191,7 @@ export class LightRequest {
     const { method, url, headers } = this
     const init: RequestInit & { duplex?: 'half' } = { method, headers, signal: invocation.signal }
     if (hasBody(invocation) && method !== 'GET' && method !== 'HEAD' && !this.#bodyUsed) {
-      init.body = invocation.body.isComplete ? new Uint8Array(invocation.body.takeAll()) : invocation.body.stream()
+      init.body = invocation.body.isComplete && invocation.body.bytesHeld <= INLINE_BYTES_MAX ? new Uint8Array(invocation.body.takeAll()) : invocation.body.stream()
       init.duplex = 'half'
     }
     const Real = realRequest()

@@ -9,6 +9,9 @@ import type { Revision } from '#contract/function-config.ts'
 import type { InvocationRecord, LogLine } from '#contract/invocation-record.ts'
 import { checkFaasletCode } from '#local/code-check.ts'
 import { FunctionRegistry } from '#registry/functions.ts'
+import { Buckets } from '#registry/buckets/buckets.ts'
+import { S3Credentials } from '#registry/buckets/credentials.ts'
+import { openFileBlobs } from '#store/file-blobs.ts'
 import { NamespaceRegistry } from '#registry/namespaces.ts'
 import { testGround } from '#registry/registry.fake.ts'
 import { SecretStore } from '#registry/secrets.ts'
@@ -55,6 +58,12 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
   const functions = await FunctionRegistry.open({ store, blobs, nowMs })
   const namespaces = await NamespaceRegistry.open({ store, randomBytes, nowMs })
   const secrets = await SecretStore.open({ store, keyFile: join(directory, 'master.key'), randomBytes, nowMs })
+  const s3 = {
+    buckets: await Buckets.open({
+      store, randomBytes, nowMs, blobs: await openFileBlobs({ directory: join(directory, 'buckets') }), bytesMaxOf: (namespace) => namespaces.required(namespace).quotas.storageBytes, warn() {},
+    }),
+    credentials: await S3Credentials.open({ store, keyFile: join(directory, 'master.key'), randomBytes, nowMs }),
+  }
   const { key: adminKey } = await namespaces.createKey({ namespace: 'default', name: 'admin', role: 'admin' })
 
   const records: InvocationRecord[] = []
@@ -71,7 +80,7 @@ export async function apiGround(context: Pick<TestContext, 'after'>): Promise<Ap
 
   const services: ApiServices = {
     authenticator: new Authenticator({ namespaces }),
-    functions, namespaces, secrets,
+    functions, namespaces, secrets, s3,
     records: {
       async list(query) {
         queries.push(query)

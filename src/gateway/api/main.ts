@@ -24,6 +24,7 @@ import { codeRoutes } from './routes/code.ts'
 import { functionRoutes } from './routes/functions.ts'
 import { invocationRoutes } from './routes/invocations.ts'
 import { mustBeAdmin, namespaceRoutes } from './routes/namespaces.ts'
+import { s3Routes } from './routes/s3.ts'
 import { secretRoutes } from './routes/secrets.ts'
 import { snapshotRoutes } from './routes/snapshots.ts'
 import { pathParameters } from './schemas.ts'
@@ -42,7 +43,7 @@ const NOBODY: Principal = { namespace: '', keyId: '', role: 'namespace' }
 const NO_QUERY = z.strictObject({})
 
 export function createApi(services: ApiServices): Api {
-  const routes: Route[] = [...functionRoutes, ...codeRoutes, ...invocationRoutes, ...namespaceRoutes, ...secretRoutes, ...snapshotRoutes, ...aboutRoutes]
+  const routes: Route[] = [...functionRoutes, ...codeRoutes, ...invocationRoutes, ...namespaceRoutes, ...secretRoutes, ...s3Routes, ...snapshotRoutes, ...aboutRoutes]
   routes.push(openApiRoute(routes, services.version))
 
   const router = makeRouter({

@@ -17,7 +17,8 @@ export const revisionNumber = z.int().min(1)
 const atMs = z.number().describe('Epoch ms.')
 
 /** The parameters of paths, by name. */
-export const pathParameters: Readonly<Record<string, z.ZodType<string>>> = { name: functionName, digest, id: invocationId, key: keyId, secret: secretName }
+export const accessKeyId = z.string().regex(/^SKEP[0-9A-F]{16}$/, 'an S3 access key id is SKEP and 16 capital hex digits')
+export const pathParameters: Readonly<Record<string, z.ZodType<string>>> = { name: functionName, digest, id: invocationId, key: keyId, secret: secretName, accessKey: accessKeyId }
 
 /** In a query everything is text. */
 export const flag = z.enum(['', 'true', 'false', '1', '0']).transform((text) => text !== 'false' && text !== '0')
@@ -144,6 +145,10 @@ export const invocationRecord = z.object({
   cost: z.number(),
   bytesIn: z.number(),
   bytesOut: z.number(),
+  transfer: z
+    .object({ objectsPut: z.int(), bytesPut: z.number(), bytesGot: z.number().describe('Of objects retrieved completely.'), bytesShared: z.number().describe('Of bodies passed as memory.') })
+    .optional()
+    .describe('Of one that put or got an object, or had a body passed as memory.'),
   logLines: z.number(),
 })
 export const logLine = z.object({ atMs, invocation: z.string(), level: z.enum(['debug', 'info', 'warn', 'error', 'stdout', 'stderr']), text: z.string() })
@@ -216,8 +221,10 @@ export const quotas = z.strictObject({
   concurrentInvocations: z.int().min(1).max(1e6).describe('Invocations that run or wait at once.'),
   memoryMb: z.int().min(16).max(1e9).describe('Sum of the memory limits of all instances, MB.'),
   codeBytes: z.int().min(1).max(1024 ** 3).describe('Most bytes of one function\'s code, packed.'),
+  storageBytes: z.int().min(0).max(1e15).describe('Most bytes of all objects in the buckets of the namespace.'),
 })
 export const namespaceView = z.object({ name: z.string(), quotas: z.object(quotas.shape), createdAtMs: atMs })
+export const s3CredentialView = z.object({ accessKeyId, namespace: z.string(), name: z.string(), createdAtMs: atMs })
 export const keyRole = z.enum(['admin', 'namespace'])
 export const keyView = z.object({ id: keyId, namespace: z.string(), name: z.string(), role: keyRole, createdAtMs: atMs })
 export const keyName = z.string().min(1).max(64)

@@ -6,6 +6,8 @@ import type { Readable } from 'node:stream'
 import type { PlatformErrorBody } from '#contract/errors.ts'
 import type { FunctionConfig, Revision } from '#contract/function-config.ts'
 import type { InvocationRecord, LogLine, StartKind } from '#contract/invocation-record.ts'
+import type { Buckets } from '#registry/buckets/buckets.ts'
+import type { S3Credentials } from '#registry/buckets/credentials.ts'
 import type { CodeStore } from '#registry/code-store.ts'
 import type { FunctionRegistry } from '#registry/functions.ts'
 import type { NamespaceRegistry } from '#registry/namespaces.ts'
@@ -154,6 +156,7 @@ export interface ApiServices {
   readonly functions: FunctionRegistry & { readonly code: CodeStore }
   readonly namespaces: NamespaceRegistry
   readonly secrets: SecretStore
+  readonly s3: { readonly buckets: Buckets; readonly credentials: S3Credentials }
   readonly records: RecordReader
   readonly logs: LogReader
   readonly queue: AsyncQueue

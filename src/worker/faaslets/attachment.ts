@@ -79,6 +79,11 @@ export class Attachment implements Sandbox {
     }
   }
 
+  /** The host's: one for all that it serves. */
+  get memory(): Sandbox['memory'] {
+    return this.host.sandbox.memory
+  }
+
   /** The limits of a faaslet are its memory's maximum and its deadline, which the host is told with the function. */
   limit(): void {}
 

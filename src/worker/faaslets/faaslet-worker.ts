@@ -14,6 +14,7 @@ import { FRAMES_VERSION } from '#contract/frames.ts'
 import { isFaaslet } from '#contract/function-config.ts'
 import type { Revision } from '#contract/function-config.ts'
 import { Instance } from '../instance.ts'
+import type { ObjectTransfers } from '../object-transfers.ts'
 import type { Runtime } from '../runtimes.ts'
 import type { SandboxLimits, SandboxProvider } from '../sandbox/sandbox.ts'
 import { StemCells } from '../stem-cells.ts'
@@ -31,6 +32,7 @@ export interface FaasletWorkerOptions {
   readonly store?: SnapshotStore
   readonly clock: Clock
   readonly config: WorkerConfig
+  readonly objects: ObjectTransfers
   readonly nextId: () => string
   readonly warn: (message: string, error: unknown) => void
 }
@@ -93,11 +95,11 @@ export class FaasletWorker {
 
   /** An instance whose host waits for its function. @throws START_FAILED, ISOLATION_MISSING, RUNTIME_MISSING. */
   async place(revision: Revision, spin: LoopSpin): Promise<{ readonly instance: Instance; readonly isInitialised: boolean; readonly faaslet: () => FaasletInit }> {
-    const { kind, reuse, network, initTimeoutMs } = revision.config
+    const { kind, reuse, network, initTimeoutMs, snapshotAfter, secrets } = revision.config
     if (!isFaaslet(kind)) throw new Error(`a function of kind ${kind} is no faaslet`)
     const { place, isParked } = await this.#hosts.place({ id: this.#options.nextId(), ...placeOf(revision) })
     const { attachment } = place
-    const instance = new Instance({ sandbox: place, clock: this.#options.clock, spin, firstStream: attachment.nextStream })
+    const instance = new Instance({ sandbox: place, clock: this.#options.clock, objects: this.#options.objects, spin, firstStream: attachment.nextStream })
     const { computing } = attachment.host
     const most = (): number => (instance.proxy.load.inFlight > 0 ? revision.config.timeoutMs : 0)
     computing.add(most)
@@ -110,7 +112,7 @@ export class FaasletWorker {
       isInitialised: isParked,
       faaslet: () => {
         const snapshot = this.#snapshots?.use(revision, attachment)
-        return { kind, reuse, network, initTimeoutMs, ...(snapshot !== undefined && { snapshot }) }
+        return { kind, reuse, network, initTimeoutMs, ...(this.#snapshots !== undefined && snapshotAfter > 0 && secrets.length === 0 && { snapshotAfter }), ...(snapshot !== undefined && { snapshot }) }
       },
     }
   }

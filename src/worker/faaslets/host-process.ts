@@ -16,7 +16,7 @@ import { PlatformError } from '#contract/errors.ts'
 import type { Sandbox } from '../sandbox/sandbox.ts'
 
 /** As contract/frames.ts HostEvent says; what else comes ends the host (H2). */
-const eventNames: ReadonlySet<string> = new Set(['booted', 'recorded', 'damaged'] satisfies HostEvent['event'][])
+const eventNames: ReadonlySet<string> = new Set(['booted', 'ripe', 'recorded', 'damaged'] satisfies HostEvent['event'][])
 
 export class HostProcess {
   readonly id: string

@@ -51,6 +51,10 @@ export class Place implements Sandbox {
     return this.attachment.pid
   }
 
+  get memory(): Sandbox['memory'] {
+    return this.attachment.memory
+  }
+
   limit(): void {
     this.attachment.limit()
   }

@@ -2,6 +2,7 @@
  * Brings snapshots from the faaslet hosts that take them to the store, and from the store to the hosts that restore from them.
  *
  *   no snapshot: host boots ──booted──▶ captured ──▶ store ──▶ `use` told to every host that serves the revision
+ *   snapshotAfter: host answers so many invocations with one faaslet ──ripe──▶ captured ──▶ store, in its place ──▶ `use`; then no recording, as before
  *   no recording: host records one invocation ──recorded──▶ captured ──▶ store ──▶ `use`, with a working set from now on
  *
  * When to record again is the host's decision (pager/rerecord-decision.ts): it knows every restore. None of this is on the way
@@ -13,6 +14,7 @@
  *   K1. A place has a lease on the snapshot that it was given, from `use` until it is gone or has been given another.
  *   K2. A capture that fails changes nothing for the function: it is told once, and the next boot is another chance.
  *   K3. No snapshot is kept of a function with secrets: they are encrypted at rest, and the memory of its instances is not.
+ *   K4. A snapshot that was taken after invocations is of use only to a function that asks for that (`identityOf`).
  */
 import { createHash } from 'node:crypto'
 import { mkdirSync } from 'node:fs'
@@ -20,7 +22,7 @@ import { join } from 'node:path'
 import type { Socket } from 'node:net'
 import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
-import type { HostEvent, SnapshotUse } from '#contract/frames.ts'
+import type { CaptureKind, HostEvent, SnapshotUse } from '#contract/frames.ts'
 import type { Revision } from '#contract/function-config.ts'
 import { decodeCapture, decodeRecording } from '#pager/capture-stream.ts'
 import type { SnapshotIdentity } from '#pager/header-codec.ts'
@@ -44,6 +46,8 @@ interface Place {
   readonly revision: Revision
   readonly attachment: Attachment
   lease: SnapshotLease | undefined
+  /** Whether its ripe faaslet is being captured: it may be told of more than once. */
+  isTaken: boolean
 }
 
 /** Below a place's code directory. */
@@ -64,7 +68,7 @@ export class SnapshotKeeper {
 
   /** Links the revision's snapshot into the place, if there is one. To be called once the code lies there. */
   use(revision: Revision, attachment: Attachment): SnapshotUse | undefined {
-    const place: Place = { revision, attachment, lease: undefined }
+    const place: Place = { revision, attachment, lease: undefined, isTaken: false }
     // Its secrets would lie on the disk, in the clear, as part of the memory.
     if (revision.config.secrets.length > 0) return undefined
     this.#places.set(attachment.id, place)
@@ -82,10 +86,12 @@ export class SnapshotKeeper {
     if (place === undefined || place.attachment.host !== host || this.#state === 'closed') return
     switch (event.event) {
       case 'booted':
-        if (event.capturable && this.#options.store.wants(this.identityOf(place.revision))) this.#begin(place, 'snapshot', () => this.#captureImage(place))
+        if (event.capturable && this.#options.store.wants(this.identityOf(place.revision))) this.#begin(place, 'snapshot', () => this.#captureImage(place, 'image'))
         return
+      case 'ripe':
+        return this.#ripe(place, event.why)
       case 'recorded':
-        if (place.lease?.isCurrent === true) this.#begin(place, 'recording', () => this.#captureTrace(place, place.lease!))
+        if (place.lease?.isCurrent === true && place.lease.info.imageId === event.imageId) this.#begin(place, 'recording', () => this.#captureTrace(place, place.lease!))
         return
       case 'damaged':
         // It has let go of it already, and goes on without; others that have it are ended (`lost`).
@@ -104,7 +110,7 @@ export class SnapshotKeeper {
 
   identityOf(revision: Revision): SnapshotIdentity {
     const { code, config } = revision
-    const digest = createHash('sha256').update(JSON.stringify([code, this.#options.engine(), config.kind, config.entry, config.handler ?? null, config.memoryMb, config.environment, config.secrets]))
+    const digest = createHash('sha256').update(JSON.stringify([code, this.#options.engine(), config.kind, config.entry, config.handler ?? null, config.memoryMb, config.environment, config.secrets, config.snapshotAfter]))
     return { revision: nameOf(revision), moduleDigest: digest.digest('hex') }
   }
 
@@ -149,19 +155,29 @@ export class SnapshotKeeper {
   #begin(place: Place, what: string, capture: () => Promise<void>): void {
     const running = capture().catch((error: unknown) => {
       // A host that ended meanwhile takes the reason along; and a second host may have been quicker.
-      const isExpected = this.#state === 'closed' || !this.#places.has(place.attachment.id) || (error instanceof PlatformError && error.code === 'CONFLICT')
+      const isExpected = this.#state === 'closed' || !this.#places.has(place.attachment.id) || (error instanceof PlatformError && error.code === 'CONFLICT') || isReplaced(error)
       if (!isExpected) this.#options.warn(`the ${what} of ${nameOf(place.revision)} could not be kept: its instances start more slowly`, error)
     })
     this.#pending.add(running)
     void running.then(() => this.#pending.delete(running))
   }
 
-  async #captureImage(place: Place): Promise<void> {
+  #ripe(place: Place, why: string | undefined): void {
     const { revision } = place
+    const { snapshotAfter } = revision.config
+    if (why !== undefined) return this.#options.warn(`the snapshot of ${nameOf(revision)} could not be taken anew after ${snapshotAfter} invocations: its instances start as before`, new Error(String(why).slice(0, 500)))
+    if (place.isTaken || snapshotAfter === 0 || !this.#options.store.wants(this.identityOf(revision), snapshotAfter)) return
+    place.isTaken = true
+    this.#begin(place, `snapshot after ${snapshotAfter} invocations`, () => this.#captureImage(place, 'ripe'))
+  }
+
+  async #captureImage(place: Place, what: 'image' | 'ripe'): Promise<void> {
+    const { revision } = place
+    const answered = what === 'ripe' ? revision.config.snapshotAfter : 0
     const imageBytesMax = revision.config.memoryMb * 1024 * 1024
-    using stream = await this.#connect(place, 'image')
+    using stream = await this.#connect(place, what)
     const { imageBytes, state, chunks } = await decodeCapture(stream.socket, { imageBytesMax })
-    await this.#options.store.put({ ...this.identityOf(revision), imageBytes, imageBytesMax, state, chunks })
+    await this.#options.store.put({ ...this.identityOf(revision), imageBytes, imageBytesMax, state, answered, chunks })
     this.#tell(revision)
   }
 
@@ -173,7 +189,7 @@ export class SnapshotKeeper {
     this.#tell(place.revision)
   }
 
-  async #connect({ attachment }: Place, what: 'image' | 'trace'): Promise<Disposable & { readonly socket: Socket }> {
+  async #connect({ attachment }: Place, what: CaptureKind): Promise<Disposable & { readonly socket: Socket }> {
     const { id, host } = attachment
     const socket = await acceptOne(host.sandbox.codeDirectory, `${id}.${++this.#sequence}.sock`, {
       clock: this.#options.clock,
@@ -184,6 +200,11 @@ export class SnapshotKeeper {
     socket.on('error', () => {})
     return { socket, [Symbol.dispose]: () => void socket.destroy() }
   }
+}
+
+/** A recording came too late: its image has made way for another one. */
+function isReplaced(error: unknown): boolean {
+  return error instanceof PlatformError && error.code === 'SNAPSHOT_MISMATCH' && error.details?.['imageId'] !== undefined
 }
 
 export function nameOf({ namespace, function: name, number }: Revision): string {

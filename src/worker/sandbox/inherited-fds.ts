@@ -22,15 +22,18 @@ export function inheritedFds(from: number): readonly number[] {
   }
 }
 
-/** `stdio` with every descriptor of `inherited` replaced. */
-export function withoutInherited(stdio: readonly ('pipe' | 'ignore')[], inherited: readonly number[]): StdioOptions {
+/** One descriptor of a child: a pipe to it, nothing, or a descriptor of ours. */
+export type StdioPlace = 'pipe' | 'ignore' | number
+
+/** `stdio` with every descriptor of `inherited` replaced that it does not give itself. */
+export function withoutInherited(stdio: readonly StdioPlace[], inherited: readonly number[]): StdioOptions {
   if (inherited.length === 0) return [...stdio]
   devNull ??= openSync('/dev/null', 'r')
   // A place that says "ignore" leaves the child's descriptor as it is.
-  const all: ('pipe' | 'ignore' | number)[] = [...stdio]
+  const all: StdioPlace[] = [...stdio]
   const last = Math.max(...inherited)
   while (all.length <= last) all.push('ignore')
-  for (const fd of inherited) all[fd] = devNull
+  for (const fd of inherited) if (all[fd] === 'ignore') all[fd] = devNull
   return all
 }
 

@@ -11,6 +11,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { HeldBody } from '#contract/held-body.ts'
+import { sharedMemory } from '#transfer/shared-memory.ts'
 import { probeBubblewrap } from './bubblewrap.ts'
 import { ProcessSandboxProvider } from './process-sandbox.ts'
 import type { ProcessSandboxOptions } from './process-sandbox.ts'
@@ -25,6 +27,7 @@ const mb = 1024 * 1024
 const commands = nodeCommands(process.execPath)
 const platform = fileURLToPath(new URL('./test-platform.ts', import.meta.url))
 const skip = whyNot()
+const memory = sharedMemory()
 
 /** The suite needs every protection to be there: what a host without them says is tested below, with fakes for the lack. */
 function whyNot(): string | false {
@@ -84,6 +87,27 @@ describe('the process sandbox', { skip, timeout: 120_000 }, () => {
       assert.match(await printed({ command: ['/bin/readlink', `/proc/self/fd/${fd}`], mounts: systemMounts() }), /^\/dev\/null$/m)
     }
     assert.deepEqual(listing.trim().split('\n').map(Number).filter((fd) => fd <= 4).toSorted(), [0, 1, 2, 3, 4])
+  })
+
+  test('hands it a socket for memory, where there is memory to pass, and closes its own end with it', { skip: memory === undefined ? 'the addon is not built' : false }, async () => {
+    const passing = new ProcessSandboxProvider({ dataDirectory: mkdtempSync(join(data, 'passing-')), memory })
+    try {
+      const before = readdirSync('/proc/self/fd').length
+      const sandbox = await passing.start(settings({ command: ['/bin/sh', '-c', 'readlink /proc/self/fd/4 /proc/self/fd/5; echo told >&3; sleep 1000'], mounts: systemMounts() }))
+      let links = ''
+      sandbox.stdout.on('data', (chunk: Buffer) => (links += String(chunk)))
+      assert.equal(await firstLine(sandbox), 'told')
+      assert.match(links, /^socket:\[\d+\]\n$/)
+      const body = new HeldBody(memory!.copy(Buffer.from('x')), 1)
+      assert.deepEqual(sandbox.memory?.pass(body), { n: 0, b: 1 })
+      body.release()
+      await sandbox.destroy('done')
+      assert.equal(sandbox.memory?.pass(body), undefined)
+      for (let turn = 0; turn < 1000 && readdirSync('/proc/self/fd').length > before; turn++) await new Promise((resolve) => setImmediate(resolve))
+      assert.ok(readdirSync('/proc/self/fd').length <= before)
+    } finally {
+      await passing.close()
+    }
   })
 
   test('hides descriptors that the platform was born with', async () => {

@@ -15,11 +15,15 @@
  */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { closeSync } from 'node:fs'
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { systemClock } from '#base/clock.ts'
 import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
+import { MEMORY_FD } from '#contract/frames.ts'
+import type { SharedMemory } from '#transfer/shared-memory.ts'
+import { MemoryChannel } from '../memory-channel.ts'
 import { bubblewrapCommand, gateFd, probeBubblewrap } from './bubblewrap.ts'
 import type { BubblewrapProbe } from './bubblewrap.ts'
 import { CgroupParent, parentDirectories } from './cgroup.ts'
@@ -27,6 +31,7 @@ import type { Cgroup } from './cgroup.ts'
 import { cgroupFiles, cgroupTrees } from './cgroup-layout.ts'
 import type { CgroupTree } from './cgroup-layout.ts'
 import { inheritedFds, withoutInherited } from './inherited-fds.ts'
+import type { StdioPlace } from './inherited-fds.ts'
 import { SandboxDirectories } from './leftovers.ts'
 import { describeIsolation } from './isolation.ts'
 import { launch } from './launcher.ts'
@@ -39,6 +44,8 @@ export interface ProcessSandboxOptions {
   readonly dataDirectory: string
   /** Run code without isolation where this host has none. Only for code that the operator trusts as himself. */
   readonly allowUnsandboxed?: boolean
+  /** Absent where memory cannot be passed: then no sandbox gets a socket for it. */
+  readonly memory?: SharedMemory | undefined
   /** How long bwrap may take to set a sandbox up. */
   readonly startMsMax?: number
   readonly clock?: Clock
@@ -114,10 +121,17 @@ export class ProcessSandboxProvider implements SandboxProvider {
     if (this.#living.has(options.id)) throw startFailed(options, 'a sandbox with this id is alive: give each its own')
     let codeDirectory: string | undefined
     let group: Cgroup | undefined
+    let memory: MemoryChannel | undefined
+    let theirs: number | undefined
     try {
       codeDirectory = this.#directories.make(options.id)
       group = groups.createChild(options.id, options.limits)
-      const child = probe.state === 'works' ? this.#spawnInside(probe.path, options, codeDirectory, group) : this.#spawnBare(options, codeDirectory, group)
+      if (this.#options.memory !== undefined) {
+        const pair = this.#options.memory.socketPair()
+        theirs = pair.theirs
+        memory = new MemoryChannel(this.#options.memory, pair.ours)
+      }
+      const child = probe.state === 'works' ? this.#spawnInside(probe.path, options, codeDirectory, group, theirs) : this.#spawnBare(options, codeDirectory, group, theirs)
       // Whatever is wrong with it is told by RunningSandbox, which listens too; nothing may stay unheard meanwhile.
       child.on('error', () => {})
       // Node makes no streams when it could not even make the pipes.
@@ -129,6 +143,7 @@ export class ProcessSandboxProvider implements SandboxProvider {
         id: options.id,
         child,
         gate,
+        memory,
         group,
         codeDirectory,
         startMsMax: this.#options.startMsMax ?? 10_000,
@@ -140,24 +155,28 @@ export class ProcessSandboxProvider implements SandboxProvider {
       void sandbox.exited.then(() => this.#living.delete(options.id))
       return sandbox
     } catch (thrown) {
+      memory?.close()
       group?.remove()
       // A directory that was there before is somebody else's.
       if (codeDirectory !== undefined) this.#directories.discard(options.id)
       throw asStartFailed(options, thrown)
+    } finally {
+      // The child has its own by now.
+      if (theirs !== undefined) closeSync(theirs)
     }
   }
 
-  #spawnInside(bwrap: string, options: SandboxOptions, codeDirectory: string, group: Cgroup): ChildProcess {
+  #spawnInside(bwrap: string, options: SandboxOptions, codeDirectory: string, group: Cgroup, memorySocket: number | undefined): ChildProcess {
     const command = bubblewrapCommand(options, codeDirectory, filter !== undefined)
     const { program, arguments: all } = launch(group.joinFiles, bwrap, command.arguments)
-    const stdio = withoutInherited(['ignore', 'pipe', 'pipe', 'pipe', 'pipe'], this.#getHost().inherited)
+    const stdio = withoutInherited(stdioOf('pipe', memorySocket), this.#getHost().inherited)
     return spawn(program, all, { cwd: '/', env: command.environment, stdio })
   }
 
-  #spawnBare(options: SandboxOptions, codeDirectory: string, group: Cgroup): ChildProcess {
+  #spawnBare(options: SandboxOptions, codeDirectory: string, group: Cgroup, memorySocket: number | undefined): ChildProcess {
     const command = unsandboxedCommand(options, codeDirectory)
     const { program, arguments: all } = launch(group.joinFiles, command.program, command.arguments)
-    const stdio = withoutInherited(['ignore', 'pipe', 'pipe', 'pipe'], this.#getHost().inherited)
+    const stdio = withoutInherited(stdioOf('ignore', memorySocket), this.#getHost().inherited)
     // Its own process group is all that holds an unsandboxed program together.
     return spawn(program, all, { cwd: codeDirectory, env: command.environment, stdio, detached: true })
   }
@@ -172,6 +191,13 @@ export class ProcessSandboxProvider implements SandboxProvider {
     this.#host = { probe, groups, isolation, inherited: inheritedFds(gateFd) }
     return this.#host
   }
+}
+
+/** What a program is started with: no input, output and errors, the channel, the gate, and the socket for memory. */
+function stdioOf(gate: 'pipe' | 'ignore', memorySocket: number | undefined): readonly StdioPlace[] {
+  const stdio: StdioPlace[] = ['ignore', 'pipe', 'pipe', 'pipe', gate]
+  if (memorySocket !== undefined) stdio[MEMORY_FD] = memorySocket
+  return stdio
 }
 
 function asStartFailed(options: SandboxOptions, thrown: unknown): PlatformError {

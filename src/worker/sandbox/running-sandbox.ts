@@ -22,6 +22,7 @@ import { channelFd } from './bubblewrap.ts'
 import type { Cgroup } from './cgroup.ts'
 import { childrenOf, isAlive, processName, treeUsage } from './proc.ts'
 import type { ProcessName } from './proc.ts'
+import type { MemoryChannel } from '../memory-channel.ts'
 import type { Sandbox, SandboxExit, SandboxLimits, SandboxUsage } from './sandbox.ts'
 
 export interface RunningSandboxOptions {
@@ -29,6 +30,7 @@ export interface RunningSandboxOptions {
   readonly child: ChildProcess
   /** Undefined when the program runs unsandboxed. */
   readonly gate: Socket | undefined
+  readonly memory: MemoryChannel | undefined
   readonly group: Cgroup
   readonly codeDirectory: string
   readonly startMsMax: number
@@ -57,6 +59,7 @@ export class RunningSandbox implements Sandbox {
   readonly channel: Duplex
   readonly stdout: Readable
   readonly stderr: Readable
+  readonly memory: MemoryChannel | undefined
   readonly codeDirectory: string
   readonly pid: number
   readonly exited: Promise<SandboxExit>
@@ -72,6 +75,7 @@ export class RunningSandbox implements Sandbox {
     const { child } = options
     this.#options = options
     this.id = options.id
+    this.memory = options.memory
     this.codeDirectory = options.codeDirectory
     this.pid = child.pid ?? -1
     this.channel = child.stdio[channelFd] as Duplex
@@ -177,6 +181,7 @@ export class RunningSandbox implements Sandbox {
       this.#state = { at: 'ended', exit: { cause: 'destroyed', reason: 'it could not be spawned' } }
       group.remove()
     }
+    this.memory?.close()
     // A directory that can't be removed now is removed by the next sweep.
     await this.#options.removeDirectory().catch(() => {})
     return this.#state.exit

@@ -15,6 +15,7 @@
  *       other sandbox, process, network or file of the host.
  */
 import type { Duplex, Readable } from 'node:stream'
+import type { MemoryChannel } from '../memory-channel.ts'
 
 export interface SandboxLimits {
   readonly memoryMb: number
@@ -34,7 +35,7 @@ export interface SandboxMount {
 export interface SandboxOptions {
   /** Unique among living sandboxes: letters, digits, "-". Names its cgroup and directories. */
   readonly id: string
-  /** Program and arguments, as paths inside. File descriptor 3 is the channel. */
+  /** Program and arguments, as paths inside. File descriptor 3 is the channel, and 5 the socket for memory, if there is one. */
   readonly command: readonly string[]
   readonly mounts: readonly SandboxMount[]
   readonly environment: Readonly<Record<string, string>>
@@ -66,6 +67,8 @@ export interface Sandbox {
   readonly channel: Duplex
   readonly stdout: Readable
   readonly stderr: Readable
+  /** How memory is passed to and from the runtime inside, beside the channel; closed when the sandbox is dead. Absent where it cannot be. */
+  readonly memory?: MemoryChannel | undefined
   /** Host path of the directory that the inside sees, read-only, as /app. Empty at start; the worker fills it. */
   readonly codeDirectory: string
   /** Host pid of the sandbox's outermost process. */

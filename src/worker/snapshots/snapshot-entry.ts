@@ -21,6 +21,8 @@ export interface SnapshotInfo extends FileIdentity {
   readonly diskBytes: number
   /** Epoch ms; also `lastUsedMs`. */
   readonly takenAtMs: number
+  /** Invocations that its instance had answered (config snapshotAfter). */
+  readonly answered: number
   readonly lastUsedMs: number
   /** How many hold it now. */
   readonly leases: number
@@ -36,7 +38,7 @@ export interface SnapshotDetails extends SnapshotInfo {
 }
 
 export interface Entry {
-  readonly image: FileIdentity & { readonly imageBytes: number; readonly takenAtMs: number; readonly storedBytes: number; readonly diskBytes: number }
+  readonly image: FileIdentity & { readonly imageBytes: number; readonly takenAtMs: number; readonly answered: number; readonly storedBytes: number; readonly diskBytes: number }
   directory: string
   state: 'found' | 'gone'
   verified: 'no' | 'soon' | 'yes'
@@ -47,8 +49,8 @@ export interface Entry {
   recording: { readonly number: number; readonly info: RecordingInfo } | undefined
 }
 
-export function newEntry({ revision, moduleDigest, imageId, imageBytes, takenAtMs, pagesStored }: ImageHeader, directory: string, diskBytes: number): Entry {
-  const image = { revision, moduleDigest, imageId, imageBytes, takenAtMs, storedBytes: pagesIn(pagesStored) * PAGE_BYTES, diskBytes }
+export function newEntry({ revision, moduleDigest, imageId, imageBytes, takenAtMs, answered, pagesStored }: ImageHeader, directory: string, diskBytes: number): Entry {
+  const image = { revision, moduleDigest, imageId, imageBytes, takenAtMs, answered, storedBytes: pagesIn(pagesStored) * PAGE_BYTES, diskBytes }
   return { image, directory, state: 'found', verified: 'no', leases: 0, lastUsedMs: takenAtMs, notedMs: takenAtMs, recording: undefined }
 }
 

@@ -63,6 +63,8 @@ export interface NewSnapshot extends SnapshotIdentity {
   readonly imageBytesMax: number
   /** What is restored beside the memory (image-file.ts). */
   readonly state: Uint8Array
+  /** Invocations that its instance has answered. Default: 0. */
+  readonly answered?: number
   /** Ascending, whole pages; not believed. */
   readonly chunks: AsyncIterable<PageChunk> | Iterable<PageChunk>
 }
@@ -109,9 +111,10 @@ export class SnapshotStore implements AsyncDisposable {
     return store
   }
 
-  /** Whether somebody should take a snapshot of this revision: there is none of this module, and nobody is about to give one. */
-  wants({ revision, moduleDigest }: SnapshotIdentity): boolean {
-    return !this.#writing.has(revision) && this.#entries.get(revision)?.image.moduleDigest !== moduleDigest
+  /** Whether somebody should take a snapshot of this revision: there is none of this module after so many invocations, and nobody is about to give one. */
+  wants({ revision, moduleDigest }: SnapshotIdentity, answered = 0): boolean {
+    const image = this.#entries.get(revision)?.image
+    return !this.#writing.has(revision) && (image?.moduleDigest !== moduleDigest || image.answered < answered)
   }
 
   /** The revision's snapshot, for use; undefined when there is none of this module. Does not wait for the disk. */
@@ -128,13 +131,13 @@ export class SnapshotStore implements AsyncDisposable {
    * another one of this revision is being written; STORE_FAILED; what `chunks` throws.
    */
   async put(snapshot: NewSnapshot): Promise<SnapshotInfo> {
-    const { revision, moduleDigest, imageBytes, imageBytesMax, state, chunks } = snapshot
+    const { revision, moduleDigest, imageBytes, imageBytesMax, state, answered = 0, chunks } = snapshot
     if (imageBytes > imageBytesMax) throw new PlatformError('PROTOCOL_BROKEN', `A snapshot of ${imageBytes} bytes of memory came for ${revision}, which may have ${imageBytesMax}.`)
     if (this.#writing.has(revision)) throw new PlatformError('CONFLICT', `Another snapshot of ${revision} is being written. Use that one when it is there.`)
     this.#writing.add(revision)
     const reservation = this.#newReservation()
     const takenAtMs = this.#options.clock.epochMs()
-    const description = { revision, moduleDigest, imageId: randomBytes(16).toString('hex'), imageBytes, state, takenAtMs }
+    const description = { revision, moduleDigest, imageId: randomBytes(16).toString('hex'), imageBytes, state, takenAtMs, answered }
     try {
       return await this.#build(async (temporary) => {
         const path = join(temporary, snapshotFileNames.image)

@@ -6,6 +6,7 @@ import { PlatformError } from '../../../../src/contract/errors.ts'
 import type { OpenHead } from '../../../../src/contract/frames.ts'
 import { HostOp } from '../ops.ts'
 import { AbortController, type AbortSignal } from './abort.ts'
+import type { Bytes } from './bytes.ts'
 import { encodeUtf8, host, wireError } from './host.ts'
 import { IncomingBody } from './incoming.ts'
 import { offer } from './outgoing.ts'
@@ -38,6 +39,11 @@ export class Invocation {
 
   get signal(): AbortSignal {
     return (this.#controller ??= new AbortController()).signal
+  }
+
+  /** The whole body of a call. */
+  readBytes(): Promise<Bytes> {
+    return this.body.readAll()
   }
 
   remainingMs(): number {

@@ -12,16 +12,18 @@ import { wireError } from './host.ts'
 import { IncomingBody } from './incoming.ts'
 import { run, setHandler, uncaught } from './instance.ts'
 import { Invocation } from './invocation.ts'
+import { adopt, guardTransfers } from './memory.ts'
 import { pull, stop } from './outgoing.ts'
 import { setEnvironment } from './process.ts'
 import { install } from './sdk.ts'
-import { beginTimers, fireTimer } from './timers.ts'
+import { beginTimers, fireTimer, forgetTimers } from './timers.ts'
 
 let environment: Readonly<Record<string, string>> = {}
 let entryFile = ''
 let isLoaded = false
 
 installGlobals()
+guardTransfers()
 
 export function enter(entry: number, id: number, text: string | undefined, more: unknown): unknown {
   switch (entry) {
@@ -54,6 +56,11 @@ export function enter(entry: number, id: number, text: string | undefined, more:
       return currentInvocation()?.cancel()
     case Entry.unhandled:
       return uncaught(id === 1 ? 'Uncaught' : 'Unhandled rejection', more)
+    case Entry.adopt:
+      return adopt(more as Uint8Array, id >>> 0)
+    case Entry.rest:
+      isLoaded = false
+      return forgetTimers()
     case Entry.start: {
       const info = JSON.parse(text!) as StartInfo
       environment = setEnvironment(info.environment)

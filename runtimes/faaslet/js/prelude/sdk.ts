@@ -29,6 +29,9 @@ const frame = {
   get instance() {
     return frameInfo().instance
   },
+  get memoryMb() {
+    return frameInfo().memoryMb
+  },
 }
 
 export function install(): void {

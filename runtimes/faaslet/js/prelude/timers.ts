@@ -96,6 +96,12 @@ export function beginTimers(): void {
   for (const timer of timers.values()) timer.begin()
 }
 
+/** The memory becomes a snapshot: the clock of the next faaslet begins anew, and timers that are left here have none. */
+export function forgetTimers(): void {
+  timers.clear()
+  isLoaded = false
+}
+
 /** From the host. */
 export function fireTimer(id: number): void {
   const timer = timers.get(id)

@@ -54,7 +54,7 @@ export const namespaceRoutes: readonly Route[] = [
   route({
     method: 'DELETE',
     path: '/v1/namespaces/{name}',
-    summary: 'Delete a namespace with its functions, secrets and keys',
+    summary: 'Delete a namespace with its functions, secrets, buckets and keys',
     tag,
     access: 'admin',
     namespaced: false,
@@ -70,6 +70,8 @@ export const namespaceRoutes: readonly Route[] = [
       }
       for (const entity of services.functions.list(name)) await services.functions.delete(name, entity.name)
       await services.secrets.deleteAll(name)
+      await services.s3.credentials.deleteAll(name)
+      await services.s3.buckets.deleteAll(name)
       await services.namespaces.delete(name)
       return nothing
     },

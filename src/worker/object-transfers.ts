@@ -1,0 +1,111 @@
+/**
+ * What the code of this worker's instances puts and gets, between the calls on their channels and the objects (transfer/README.md).
+ *
+ * A call is answered as the table there says; what breaks off, because the code lets go, its instance dies, or the bytes do not come,
+ * gives the retrieval back, and leaves no object behind.
+ */
+import { readSync } from 'node:fs'
+import { PlatformError } from '#contract/errors.ts'
+import { INLINE_BYTES_MAX } from '#contract/frames.ts'
+import { HeldBody } from '#contract/held-body.ts'
+import type { Invocation } from '#contract/invocation.ts'
+import type { Retrieval } from '#transfer/retrieval.ts'
+import type { Producer, Transfers } from '#transfer/transfers.ts'
+import { sendStream } from './answer-stream.ts'
+import type { ObjectGet, ObjectPut, ObjectTransfer } from './queue-proxy-owner.ts'
+
+const BYTES_HEADERS = ['content-type', 'application/octet-stream']
+
+export class ObjectTransfers {
+  readonly #transfers: Transfers | undefined
+
+  /** @param transfers Absent where nobody keeps objects: putting and getting then fails. */
+  constructor(transfers: Transfers | undefined) {
+    this.#transfers = transfers
+  }
+
+  /** Memory that travels by value, as a body. @throws OBJECT_QUOTA_EXCEEDED; the descriptor is then still the caller's. */
+  hold(invocation: Invocation, fd: number, bytes: number): HeldBody {
+    return this.#transfers === undefined ? new HeldBody(fd, bytes) : this.#transfers.hold(producerOf(invocation), fd, bytes)
+  }
+
+  begin(transfer: ObjectTransfer): void {
+    const abort = new AbortController()
+    transfer.onCancel = (reason) => abort.abort(reason)
+    const { what } = transfer
+    const begun = what.kind === 'put' ? this.#put(transfer, what, abort.signal) : this.#get(transfer, what, abort.signal)
+    begun.catch((thrown: unknown) => transfer.sink.fail(PlatformError.from(thrown)))
+  }
+
+  ended(instance: string): void {
+    this.#transfers?.instanceEnded(instance)
+  }
+
+  async #put({ parent, sink }: ObjectTransfer, { body, terms }: ObjectPut, signal: AbortSignal): Promise<void> {
+    const all = { ...terms, ordinal: parent.moved().objectsPut++ }
+    if (body instanceof HeldBody && this.#transfers === undefined) body.release()
+    const transfers = this.#required()
+    const reference =
+      body instanceof HeldBody
+        ? await transfers.put(producerOf(parent), body, all, { signal })
+        : await transfers.putStream(producerOf(parent), body instanceof Uint8Array ? only(parent, body) : counted(parent, body), all, { signal })
+    if (body instanceof HeldBody) parent.moved().bytesPut += body.bytes
+    sink.head(201, ['content-type', 'application/json'], Buffer.from(JSON.stringify({ reference })), true)
+  }
+
+  async #get(transfer: ObjectTransfer, { reference, asStream, takesMemory }: ObjectGet, signal: AbortSignal): Promise<void> {
+    const retrieval = await this.#required().get(transfer.parent.revision.namespace, reference, { asStream, signal })
+    // The code let go while the object was being looked for.
+    if (signal.aborted) {
+      retrieval.failed()
+      throw signal.reason
+    }
+    const settled = (complete: boolean): void => {
+      if (!complete) return retrieval.failed()
+      transfer.parent.moved().bytesGot += retrieval.bytes
+      retrieval.done()
+    }
+    answer(transfer, retrieval, takesMemory && !asStream, settled)
+  }
+
+  #required(): Transfers {
+    if (this.#transfers === undefined) throw new PlatformError('INTERNAL', 'This worker keeps no objects: it was started without a place for them.')
+    return this.#transfers
+  }
+}
+
+function answer(transfer: ObjectTransfer, retrieval: Retrieval, asMemory: boolean, settled: (complete: boolean) => void): void {
+  const { sink } = transfer
+  const { bytes } = retrieval
+  const headers = [...BYTES_HEADERS, 'content-length', String(bytes)]
+  if (bytes <= INLINE_BYTES_MAX && retrieval.as === 'body' && retrieval.place === 'memory') {
+    const content = Buffer.allocUnsafeSlow(bytes)
+    readSync(retrieval.body.fd, content, 0, bytes, 0)
+    sink.head(200, headers, content, true)
+    return settled(true)
+  }
+  if (asMemory && retrieval.as === 'body' && retrieval.place === 'memory') {
+    sink.head(200, headers, retrieval.body.retain(), true)
+    return settled(true)
+  }
+  const source = retrieval.as === 'body' ? retrieval.body.retain().stream() : retrieval.body
+  transfer.onCancel = () => void source.destroy()
+  sink.head(200, headers, undefined, false)
+  sendStream(source, sink, settled)
+}
+
+function producerOf({ id, instance, revision }: Invocation): Producer {
+  return { namespace: revision.namespace, function: revision.function, revision: revision.number, instance, invocation: id, memoryMb: revision.config.memoryMb }
+}
+
+async function* only(parent: Invocation, bytes: Buffer): AsyncGenerator<Buffer> {
+  parent.moved().bytesPut += bytes.length
+  if (bytes.length > 0) yield bytes
+}
+
+async function* counted(parent: Invocation, source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  for await (const chunk of source) {
+    parent.moved().bytesPut += chunk.length
+    yield chunk
+  }
+}
