@@ -32,7 +32,7 @@ export default async function density(context: BenchContext): Promise<BenchResul
     const imageBytes = 2 * 65_536
     const memory = new Uint8Array(imageBytes)
     memory.fill(1, 4096, 4 * 4096)
-    await writeImage(join(directory, 'image'), { revision: 'bench/number@1', moduleDigest: '0'.repeat(64), imageId: '0'.repeat(32), imageBytes, state: new Uint8Array(), takenAtMs: Date.now() }, nonZeroChunks(memory, 65_536))
+    await writeImage(join(directory, 'image'), { revision: 'bench/number@1', moduleDigest: '0'.repeat(64), imageId: '0'.repeat(32), imageBytes, state: new Uint8Array(), takenAtMs: Date.now(), answered: 0 }, nonZeroChunks(memory, 65_536))
     const perHost = Math.min(PER_HOST, wanted)
     for (let count = 0; count < Math.ceil(wanted / perHost); count++) {
       const host = fork(join(context.root, 'bench/kit/density-host.ts'), [join(context.root, 'bench/functions/restore/number.wasm'), directory], { serialization: 'advanced', execArgv: ['--disable-warning=ExperimentalWarning'] })

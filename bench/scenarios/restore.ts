@@ -63,7 +63,7 @@ async function restoreInside(context: BenchContext, samples: number): Promise<{ 
     const image = new Uint8Array(IMAGE_BYTES)
     // No page is zero: an image of this size, and not a sparse one.
     for (let at = 0; at < IMAGE_BYTES; at += 64) image[at] = 1 + (at >>> 12) % 255
-    const description = { revision: 'bench/restore@1', moduleDigest: '0'.repeat(64), imageId: '0'.repeat(32), imageBytes: IMAGE_BYTES, state: new Uint8Array(), takenAtMs: Date.now() }
+    const description = { revision: 'bench/restore@1', moduleDigest: '0'.repeat(64), imageId: '0'.repeat(32), imageBytes: IMAGE_BYTES, state: new Uint8Array(), takenAtMs: Date.now(), answered: 0 }
     await writeImage(join(directory, 'image'), description, nonZeroChunks(image, 1024 * 1024))
     using snapshot = openSnapshot(directory)
     using source = openImage(snapshot)

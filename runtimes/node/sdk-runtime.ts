@@ -19,6 +19,8 @@ export interface InvokeOptions {
   readonly signal?: AbortSignal
   /** Longest time until the answer has ended, ms; the caller's own deadline holds in any case. */
   readonly timeoutMs?: number
+  /** What the called invocation shares data with; the platform checks it. */
+  readonly color?: string
 }
 
 export interface InvokeAllOptions extends InvokeOptions {
@@ -50,7 +52,7 @@ export function installSdk(host: Host, output: Output, store: AsyncLocalStorage<
   }
   const open = (name: string, kind: OpenHead['k'], body: unknown, options: InvokeOptions | undefined, more: Partial<OpenHead>): Promise<CallAnswer> => {
     if (typeof name !== 'string' || name === '') throw new PlatformError('NAME_INVALID', `A function is called by its name, "name" or "namespace/name"; this is ${typeof name}.`)
-    return send(kind, body, options, { f: name, ...more })
+    return send(kind, body, options, { f: name, ...(options?.color !== undefined && { l: options.color }), ...more })
   }
   const openObject = (reference: string, options: InvokeOptions | undefined, more: Partial<OpenHead>): Promise<CallAnswer> => {
     if (typeof reference !== 'string' || reference === '') throw new PlatformError('REFERENCE_INVALID', `A reference is the text that put has given; this is ${describe(reference)}.`)
@@ -64,7 +66,7 @@ export function installSdk(host: Host, output: Output, store: AsyncLocalStorage<
   const runtime = {
     invoke,
 
-    async invokeAll(name: string, payloads: Iterable<unknown>, { concurrency = CONCURRENCY, signal, timeoutMs }: InvokeAllOptions = {}): Promise<unknown[]> {
+    async invokeAll(name: string, payloads: Iterable<unknown>, { concurrency = CONCURRENCY, signal, timeoutMs, color }: InvokeAllOptions = {}): Promise<unknown[]> {
       if (!Number.isInteger(concurrency) || concurrency < 1) throw new PlatformError('INPUT_INVALID', `invokeAll: concurrency is ${describe(concurrency)}, and must be a whole number from 1.`)
       const all = [...payloads]
       const results = new Array<unknown>(all.length)
@@ -72,7 +74,7 @@ export function installSdk(host: Host, output: Output, store: AsyncLocalStorage<
       const signals = signal === undefined ? stopped.signal : AbortSignal.any([signal, stopped.signal])
       let next = 0
       const work = async (): Promise<void> => {
-        for (let at = next++; at < all.length; at = next++) results[at] = await invoke(name, all[at], { signal: signals, ...(timeoutMs !== undefined && { timeoutMs }) })
+        for (let at = next++; at < all.length; at = next++) results[at] = await invoke(name, all[at], { signal: signals, ...(timeoutMs !== undefined && { timeoutMs }), ...(color !== undefined && { color }) })
       }
       try {
         await Promise.all(Array.from({ length: Math.min(concurrency, all.length) }, work))
@@ -140,7 +142,7 @@ export function installSdk(host: Host, output: Output, store: AsyncLocalStorage<
       const given = init?.body
       // Bytes and text need no stream to be made of them, and can be passed as memory.
       const body = typeof given === 'string' || given instanceof Uint8Array ? given : request.body === null ? undefined : sourceOf(request.body)
-      const answer = await open(name, 'http', body, { signal: init?.signal ?? request.signal, ...(init?.timeoutMs !== undefined && { timeoutMs: init.timeoutMs }) }, { m: request.method, u: url.pathname + url.search, h: headers })
+      const answer = await open(name, 'http', body, { signal: init?.signal ?? request.signal, ...(init?.timeoutMs !== undefined && { timeoutMs: init.timeoutMs }), ...(init?.color !== undefined && { color: init.color }) }, { m: request.method, u: url.pathname + url.search, h: headers })
       return responseOf(answer)
     },
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .runtime import Runtime
 
 
-async def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Optional[float]) -> object:
+async def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Optional[float], color: Optional[str] = None) -> object:
     """Raises CallFailed, Fault, Cancelled."""
-    head, body = event_head(name, payload)
+    head, body = event_head(name, payload, False, color)
     call = new_call(runtime, name, head, timeout_s)
     return call.parse(await _within(call, _exchange(call, body), timeout_s))
 

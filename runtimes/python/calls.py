@@ -200,23 +200,27 @@ def new_call(runtime: Runtime, name: str, head: dict, timeout_s: Optional[float]
     return Call(runtime, name, head, parent)
 
 
-def event_head(name: str, payload: object, asynchronous: bool = False) -> tuple[dict, Outgoing]:
+def event_head(name: str, payload: object, asynchronous: bool = False, color: Optional[str] = None) -> tuple[dict, Outgoing]:
     """Of a call with this payload: bytes as they are, anything else as JSON. Raises CallFailed, Fault (a payload that is no JSON)."""
     if not isinstance(name, str) or not name:
         raise CallFailed('NAME_INVALID', f'A function is called by its name, not by {name!r}.')
     head: dict = {'k': 'event', 'f': name}
     if asynchronous:
         head['a'] = True
+    if color is not None:
+        if not isinstance(color, str):
+            raise CallFailed('INPUT_INVALID', f'A colour is a text, not {color!r}.')
+        head['l'] = color
     data = flat(payload)
     if data is not None:
         head['b'] = True
     return head, Outgoing(dump_json(payload) if data is None else data)
 
 
-def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Optional[float], asynchronous: bool = False) -> object:
+def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Optional[float], asynchronous: bool = False, color: Optional[str] = None) -> object:
     """Calls and waits. Raises CallFailed, Fault, Cancelled."""
     deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-    head, body = event_head(name, payload, asynchronous)
+    head, body = event_head(name, payload, asynchronous, color)
     call = new_call(runtime, name, head, timeout_s)
     try:
         call.send(body, deadline_s)
@@ -225,7 +229,7 @@ def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Optional[flo
     return call.result(deadline_s)
 
 
-def invoke_all(runtime: Runtime, name: str, payloads: Iterable, timeout_s: Optional[float], keep_errors: bool, concurrency: int) -> list:
+def invoke_all(runtime: Runtime, name: str, payloads: Iterable, timeout_s: Optional[float], keep_errors: bool, concurrency: int, color: Optional[str] = None) -> list:
     """Calls once per payload, so many at a time. One that stands several times in a row in a list is sealed, or copied, once. Raises as `invoke`."""
     if type(concurrency) is not int or concurrency < 1:
         raise CallFailed('INPUT_INVALID', f'Calls run a number at a time from 1, not {concurrency!r}.')
@@ -243,7 +247,7 @@ def invoke_all(runtime: Runtime, name: str, payloads: Iterable, timeout_s: Optio
             if body is None or payload is not previous:
                 if body is not None:
                     body.close()
-                head, body = event_head(name, payload)
+                head, body = event_head(name, payload, False, color)
                 previous = payload
             open_calls.append(new_call(runtime, name, dict(head), None if deadline_s is None else max(0.0, deadline_s - time.monotonic())))
             open_calls[-1].send(body, deadline_s)

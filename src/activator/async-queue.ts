@@ -56,6 +56,7 @@ interface QueuedInvocation {
   readonly method: string
   readonly path: string
   readonly headers: readonly string[]
+  readonly color?: string
   /** Base64. */
   readonly body?: string
   /** Digest of a body too large for the queue. */
@@ -156,6 +157,7 @@ export class AsyncQueue {
       method: request.method,
       path: request.path,
       headers: request.headers,
+      ...(request.color !== undefined && { color: request.color }),
       ...body,
       ...(options.traceparent !== undefined && { traceparent: options.traceparent }),
       ...(options.callback !== undefined && { callback: options.callback }),
@@ -278,7 +280,7 @@ export class AsyncQueue {
     run({
       id: item.id,
       revision,
-      request: { kind: queued.kind, ...(queued.binary === true && { binary: true }), method: queued.method, path: queued.path, headers: queued.headers, body },
+      request: { kind: queued.kind, ...(queued.binary === true && { binary: true }), method: queued.method, path: queued.path, headers: queued.headers, body, color: queued.color },
       sink,
       traceparent: queued.traceparent,
       attempt: item.attempt,

@@ -8,7 +8,7 @@ import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { NONE, SCAN_MAX, pick, pickColored, pickLeastLoaded, pickOfTwo } from './balancer.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
-import { hash32 } from '#base/rendezvous.ts'
+import { hash32 } from '#contract/rendezvous.ts'
 import { seededRandom } from '#base/seeded-random.ts'
 import { colorOf, NO_COLOR } from '#contract/color.ts'
 

@@ -14,7 +14,7 @@
  *   B2. Pure but for the random source handed in, and allocates nothing: it runs for every invocation.
  *   B3. A colour changes which instance is picked, never whether one is. As long as its instance has room, it is that one.
  */
-import { weightOf } from '#base/rendezvous.ts'
+import { weightOf } from '#contract/rendezvous.ts'
 import { NO_COLOR } from '#contract/color.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'
 

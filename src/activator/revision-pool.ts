@@ -18,7 +18,7 @@
  *       most RECHECK_MS late, by the one timer of P2.
  */
 import type { Clock, Timer } from '#base/clock.ts'
-import { hash32 } from '#base/rendezvous.ts'
+import { hash32 } from '#contract/rendezvous.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import { concurrencyDefaults } from '#contract/function-config.ts'

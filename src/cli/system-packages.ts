@@ -24,6 +24,8 @@ export const systemPackages: readonly SystemPackage[] = [
   { program: 'python3', apt: 'python3', without: 'Python functions cannot run', neededBy: 'platform' },
   { program: 'g++', apt: 'g++', without: 'snapshots of faaslets are restored by copying, and one that spins is stopped only with its neighbours', neededBy: 'platform', isDone: () => existsSync(nativeFile()) },
   { program: 'wrk', apt: 'wrk', without: 'benchmarks cannot compare their load generator with another one', neededBy: 'bench' },
+  { program: 'redis-server', apt: 'redis-server', without: 'transfers are not compared with Redis', neededBy: 'bench' },
+  { program: 'nats-server', apt: 'nats-server', without: 'transfers are not compared with the object store of NATS', neededBy: 'bench' },
 ]
 
 export type SetupPlan =

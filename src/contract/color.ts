@@ -7,8 +7,8 @@
  *
  * A colour means something in its namespace only: everybody's `1` must not meet on one worker.
  */
-import { hash32 } from '#base/rendezvous.ts'
 import { PlatformError } from './errors.ts'
+import { hash32 } from './rendezvous.ts'
 
 /** In a request: the colour of its invocation. */
 export const COLOR_HEADER = 'x-skep-color'

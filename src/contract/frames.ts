@@ -221,6 +221,8 @@ export interface OpenHead {
   readonly c?: number
   /** runtime → platform: accept and answer at once (202 with the invocation's id), run later. */
   readonly a?: boolean
+  /** runtime → platform: the colour of the invocation that is called (color.ts). */
+  readonly l?: string
 }
 
 export interface AnswerHead {

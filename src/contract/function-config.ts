@@ -60,6 +60,7 @@ export const functionConfig = z.strictObject({
   snapshotAfter: z.int().min(0).max(100).default(0).describe('Kinds wasm and js: after how many invocations the snapshot is taken anew, of the instance that answered them one after the other. What they left in memory is then seen by all later ones. 0: only after initialisation. Not with secrets.'),
   burst: burstPolicy.default({ policy: 'predict' }),
   retriesMax: z.int().min(0).max(100).default(3).describe('Retries of a failed asynchronous invocation before it goes to the dead letters.'),
+  retry: z.enum(['never', 'producer']).default('never').describe('What is done when an object that it put is lost with its worker. never: whoever gets it has the error OBJECT_LOST. producer: the invocation that put it is run again, with the same input, at most twice.'),
   retryBackoffMs: z.int().min(1).max(3_600_000).default(1000).describe('Wait before the first retry, ms; doubles each time, with jitter.'),
 })
 export type FunctionConfig = z.infer<typeof functionConfig>

@@ -48,7 +48,7 @@ export interface InvocationRequest {
   /** The whole body when it is small or lies behind a descriptor, otherwise a stream. */
   readonly body: Buffer | HeldBody | Readable | undefined
   /** What it shares data with (color.ts). */
-  readonly color?: string
+  readonly color?: string | undefined
 }
 
 export interface InvocationOptions {

@@ -12,6 +12,7 @@
  *   G3. What was thrown becomes an answer of the error table; nothing thrown here ends the process.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { COLOR_HEADER, parseColor } from '#contract/color.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Revision } from '#contract/function-config.ts'
 import type { Invocation, InvocationRequest } from '#contract/invocation.ts'
@@ -78,6 +79,7 @@ export class Front {
   /**
    * Begins an invocation for an HTTP request. Shared by /fn and the native API's `invocations`.
    * `Prefer: respond-async` (RFC 7240) accepts it durably instead, at every address.
+   * @throws What admission does, and INPUT_INVALID for a colour that is none.
    */
   invoke(
     request: IncomingMessage,
@@ -87,12 +89,13 @@ export class Front {
   ): void {
     const { admission } = this.#options
     const { namespace } = revision
-    if (what.async === true || prefersAsync(request.headers['prefer'])) return this.#acceptAsync(request, response, revision, what)
+    const color = parseColor(request.headers[COLOR_HEADER])
+    if (what.async === true || prefersAsync(request.headers['prefer'])) return this.#acceptAsync(request, response, revision, what, color)
     admission.admit(namespace)
-    withBody(request, (body) => this.#begin(request, response, revision, what, body), () => admission.release(namespace))
+    withBody(request, (body) => this.#begin(request, response, revision, what, body, color), () => admission.release(namespace))
   }
 
-  #begin(request: IncomingMessage, response: ServerResponse, revision: Revision, what: InvokeOptions, body: InvocationRequest['body']): void {
+  #begin(request: IncomingMessage, response: ServerResponse, revision: Revision, what: InvokeOptions, body: InvocationRequest['body'], color: string | undefined): void {
     const sink = new HttpSink(response)
     const headers = functionHeaders(request, what.keyed, what.prefix)
     const invocation = this.#options.invoker.begin(
@@ -106,6 +109,7 @@ export class Front {
           headers: headers.list,
           headersJson: headers.json,
           body,
+          color,
         },
         sink,
         traceparent: this.#options.traceparent(request.headers['traceparent']),
@@ -156,6 +160,7 @@ export class Front {
     response: ServerResponse,
     revision: Revision,
     what: InvokeOptions,
+    color: string | undefined,
   ): void {
     const { admission } = this.#options
     admission.admit(revision.namespace)
@@ -173,6 +178,7 @@ export class Front {
             path: what.path,
             headers: functionHeaders(request, what.keyed, what.prefix).list,
             body,
+            color,
           },
           traceparent: this.#options.traceparent(request.headers['traceparent']),
           ...(typeof idempotencyKey === 'string' && { idempotencyKey }),

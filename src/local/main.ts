@@ -17,6 +17,7 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Activator, poolDefaults } from '#activator/activator.ts'
 import { AsyncQueue, asyncQueueDefaults } from '#activator/async-queue.ts'
+import { ProducerInputs } from '#activator/producer-inputs.ts'
 import { systemClock } from '#base/clock.ts'
 import { processLog } from '#base/log.ts'
 import type { Log } from '#base/log.ts'
@@ -47,6 +48,7 @@ import { priceDefaults } from '#telemetry/price.ts'
 import { acceptTraceparent, parseTraceparent } from '#telemetry/trace-context.ts'
 import { traceConfigFromEnvironment } from '#telemetry/trace-exporter.ts'
 import { sharedMemory } from '#transfer/shared-memory.ts'
+import { transferDefaults } from '#transfer/config.ts'
 import type { TransferConfig } from '#transfer/config.ts'
 import { CodeCache, codeMaker } from '#worker/code-cache.ts'
 import { workerDefaults } from '#worker/config.ts'
@@ -59,6 +61,7 @@ import { makeApi } from './api-services.ts'
 import { callBackTo, checkCallback } from './callback.ts'
 import { FunctionCalls } from './function-calls.ts'
 import { exposePlatform } from './platform-gauges.ts'
+import { ProducerReruns } from './producer-reruns.ts'
 import { forgetSnapshots, sweepSnapshots } from './snapshot-services.ts'
 import { exposeTransfers, openTransfers } from './transfer-services.ts'
 
@@ -137,7 +140,11 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   onClose(() => s3.buckets.close())
 
   const memory = process.env['SKEP_SHARED_MEMORY'] === 'off' ? undefined : sharedMemory()
-  const transfers = await openTransfers({ dataDirectory: data, masterKeyFile: join(data, 'master.key'), memory, clock, ...(options.transfers !== undefined && { config: options.transfers }) })
+  const transfers = await openTransfers({
+    dataDirectory: data, masterKeyFile: join(data, 'master.key'), memory, clock,
+    rerun: (namespace, contents) => reruns.rerun(namespace, contents),
+    ...(options.transfers !== undefined && { config: options.transfers }),
+  })
   onClose(() => transfers.close())
   const sandboxes = new ProcessSandboxProvider({ dataDirectory: data, allowUnsandboxed: options.allowUnsandboxed ?? false, memory })
   const code = new CodeCache({
@@ -163,6 +170,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     sandboxes,
     snapshots,
     transfers,
+    objectWatch: { before: (invocation) => reruns.before(invocation), made: (...made) => reruns.made(...made) },
     runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
     code,
     clock,
@@ -211,6 +219,9 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     recorded: (record) => telemetry.ended(record),
     traceparentFor: (id, incoming) => acceptTraceparent(incoming, id, sampleShare),
   })
+  const inputs = new ProducerInputs({ store, blobs: objects, clock, lifeMs: transferDefaults.ttlMsMax, warn })
+  onClose(() => inputs.close())
+  const reruns: ProducerReruns = new ProducerReruns({ inputs, resolve, begin: (begin) => invoker.begin(begin), ids, clock, told: (message, fields) => log.info(message, fields) })
   const asyncQueue: AsyncQueue = new AsyncQueue({
     store,
     blobs: objects,
@@ -282,6 +293,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
 
   activator.start()
   asyncQueue.start()
+  inputs.start()
   exposePlatform(telemetry.metrics, { activator, worker, invoker, snapshots })
   exposeTransfers(telemetry.metrics, transfers)
   // What a killed platform left behind is nobody's any more; the store's lock says that no other platform is here.

@@ -13,6 +13,7 @@ import { transferDefaults } from '#transfer/config.ts'
 import type { TransferConfig } from '#transfer/config.ts'
 import { ReferenceKeys } from '#transfer/reference.ts'
 import type { ReferenceKey } from '#transfer/reference.ts'
+import type { Rerun } from '#transfer/lost-producers.ts'
 import type { SharedMemory } from '#transfer/shared-memory.ts'
 import { fileBodies, memoryBodies } from '#transfer/spill.ts'
 import { Transfers } from '#transfer/transfers.ts'
@@ -28,10 +29,12 @@ export interface TransferServicesOptions {
   readonly memory: SharedMemory | undefined
   readonly clock: Clock
   readonly config?: Partial<TransferConfig>
+  /** Makes a lost object again. */
+  readonly rerun?: Rerun
 }
 
 /** @throws what reading the key throws, and what making the directory throws. */
-export async function openTransfers({ dataDirectory, masterKeyFile, memory, clock, config }: TransferServicesOptions): Promise<Transfers> {
+export async function openTransfers({ dataDirectory, masterKeyFile, memory, clock, config, rerun }: TransferServicesOptions): Promise<Transfers> {
   const all = { ...transferDefaults, ...config }
   const key = referenceKey(Buffer.from((await readFile(masterKeyFile, 'utf8')).trim(), 'hex'))
   return new Transfers({
@@ -40,6 +43,7 @@ export async function openTransfers({ dataDirectory, masterKeyFile, memory, cloc
     keys: new ReferenceKeys(key, { nowMs: clock.epochMs, randomBytes, objectLifeMs: all.ttlMsMax }),
     clock,
     randomBytes,
+    ...(rerun !== undefined && { rerun }),
     places: { memory: memory === undefined ? undefined : memoryBodies(memory), files: fileBodies(join(dataDirectory, 'transfers')) },
   })
 }

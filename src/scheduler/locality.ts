@@ -18,7 +18,7 @@
  *   L3. Without bytes that say otherwise, a colour's worker changes only when that one has no room, or one comes that the colour prefers.
  */
 import assert from 'node:assert/strict'
-import { hash32, weightOf } from '#base/rendezvous.ts'
+import { hash32, weightOf } from '#contract/rendezvous.ts'
 import { INLINE_BYTES_MAX } from '#contract/frames.ts'
 import { placementDefaults, unfitReason } from './placement.ts'
 import type { Placement, PlacementConfig, PlacementRequest, WorkerView } from './placement.ts'

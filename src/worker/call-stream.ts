@@ -14,6 +14,7 @@
 import { closeSync } from 'node:fs'
 import { PassThrough } from 'node:stream'
 import type { Readable } from 'node:stream'
+import { parseColor } from '#contract/color.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { PlatformErrorBody } from '#contract/errors.ts'
 import { CREDIT_BYTES, encodeFrame, encodeHeadFrame, FrameFlag, FrameType, INLINE_BYTES_MAX, parseJson } from '#contract/frames.ts'
@@ -102,6 +103,12 @@ export class CallStream implements AnswerSink {
       this.#call = transfer
       return owner.transferred(transfer)
     }
+    let color: string | undefined
+    try {
+      color = parseColor(head.l)
+    } catch (thrown) {
+      return this.fail(PlatformError.from(thrown))
+    }
     const call = {
       parent,
       target: head.f ?? '',
@@ -113,6 +120,7 @@ export class CallStream implements AnswerSink {
         path: head.u ?? '/',
         headers: head.h ?? [],
         body: whole,
+        ...(color !== undefined && { color }),
       },
       sink: this,
       onCancel: () => {},

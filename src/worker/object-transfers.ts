@@ -16,12 +16,21 @@ import type { ObjectGet, ObjectPut, ObjectTransfer } from './queue-proxy-owner.t
 
 const BYTES_HEADERS = ['content-type', 'application/octet-stream']
 
+/** Who wants to know of objects beyond keeping them: to make lost ones again. */
+export interface ObjectWatch {
+  /** Before an object of this invocation is kept; undefined when there is nothing to wait for. */
+  before(invocation: Invocation): Promise<void> | undefined
+  made(invocation: Invocation, ordinal: number, reference: string): void
+}
+
 export class ObjectTransfers {
   readonly #transfers: Transfers | undefined
+  readonly #watch: ObjectWatch | undefined
 
   /** @param transfers Absent where nobody keeps objects: putting and getting then fails. */
-  constructor(transfers: Transfers | undefined) {
+  constructor(transfers: Transfers | undefined, watch?: ObjectWatch) {
     this.#transfers = transfers
+    this.#watch = watch
   }
 
   /** Memory that travels by value, as a body. @throws OBJECT_QUOTA_EXCEEDED; the descriptor is then still the caller's. */
@@ -45,11 +54,17 @@ export class ObjectTransfers {
     const all = { ...terms, ordinal: parent.moved().objectsPut++ }
     if (body instanceof HeldBody && this.#transfers === undefined) body.release()
     const transfers = this.#required()
+    const before = this.#watch?.before(parent)
+    if (before !== undefined) await before.catch((thrown: unknown) => {
+      if (body instanceof HeldBody) body.release()
+      throw thrown
+    })
     const reference =
       body instanceof HeldBody
         ? await transfers.put(producerOf(parent), body, all, { signal })
         : await transfers.putStream(producerOf(parent), body instanceof Uint8Array ? only(parent, body) : counted(parent, body), all, { signal })
     if (body instanceof HeldBody) parent.moved().bytesPut += body.bytes
+    this.#watch?.made(parent, all.ordinal, reference)
     sink.head(201, ['content-type', 'application/json'], Buffer.from(JSON.stringify({ reference })), true)
   }
 

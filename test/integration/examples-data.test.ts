@@ -32,7 +32,13 @@ describe('examples that move data', () => {
     redis = await startRedis()
     transports = ['inline', 'xdt', 's3', ...(redis === undefined ? [] : ['redis' as const])]
     const environment = (await s3Environment(platform))!
-    s3 = new S3Storage({ url: environment['AWS_ENDPOINT_URL_S3']!, bucket: 'workloads', accessKeyId: environment['AWS_ACCESS_KEY_ID']!, secretAccessKey: environment['AWS_SECRET_ACCESS_KEY']!, region: 'us-east-1' })
+    s3 = new S3Storage({
+      url: environment['AWS_ENDPOINT_URL_S3']!,
+      bucket: environment['S3_BUCKET']!,
+      accessKeyId: environment['AWS_ACCESS_KEY_ID']!,
+      secretAccessKey: environment['AWS_SECRET_ACCESS_KEY']!,
+      region: environment['AWS_REGION']!,
+    })
     await s3.createBucket()
     for (const workload of Object.values(workloads)) await deployWorkload(platform, workload, { ...environment, ...(redis !== undefined && { REDIS_URL: redis.url }) })
   })

@@ -54,15 +54,17 @@ for (const memory of [true, false]) {
     const askNode = async (event: { readonly do: string } & Record<string, unknown>): Promise<any> => (await platform.invoke('node', event)).json()
     const deployC = (name: string, config: DeployConfig = {}): Promise<void> => deployWasm(platform, name, wasmFixture('objects'), { timeoutMs: 60_000, ...config })
     const deployJs = (name: string, config: DeployConfig = {}): Promise<number> => platform.deployText(name, 'index.ts', scripts('js-objects.ts'), { kind: 'js', ...config })
+    const figures = ['skep_object_bytes{place="memory"}', 'skep_object_bytes{place="file"}', 'skep_objects{state="kept"}', 'skep_objects{state="leased"}']
     const nothingIsHeld = (): Promise<unknown> =>
       until(async () => {
-        const { text } = await platform.send('/metrics')
-        return ['skep_object_bytes\\{place="memory"\\}', 'skep_object_bytes\\{place="file"\\}', 'skep_objects\\{state="kept"\\}', 'skep_objects\\{state="leased"\\}'].every((name) => new RegExp(`^${name} 0$`, 'm').test(text))
+        const lines = (await platform.send('/metrics')).text.split('\n')
+        return figures.every((name) => lines.includes(`${name} 0`))
       }, 'nothing of any body is held')
 
     before(async () => {
       platform = await startTestPlatform(memory ? {} : { environment: { SKEP_SHARED_MEMORY: 'off' } })
-      await Promise.all([deployC('c'), deployJs('js'), platform.deployText('node', 'objects.ts', scripts('objects.ts')), deployC('c-to-js', { environment: { NEXT: 'js-to-node' } }), deployJs('js-to-node', { environment: { NEXT: 'node' } })])
+      await Promise.all([deployC('c'), deployJs('js'), platform.deployText('node', 'objects.ts', scripts('objects.ts'))])
+      await Promise.all([deployC('c-to-js', { environment: { NEXT: 'js-to-node' } }), deployJs('js-to-node', { environment: { NEXT: 'node' } })])
     })
     after(() => platform[Symbol.asyncDispose]())
 
@@ -97,6 +99,11 @@ for (const memory of [true, false]) {
         assert.deepEqual([answer.status, answer.headers['content-type']], [200, 'application/octet-stream'])
         assert.ok(answer.body.equals(content(bytes)), `${bytes} bytes`)
       }
+      await deployWasm(platform, 'command', wasmFixture('command'))
+      for (const bytes of SIZES) {
+        assert.ok((await platform.fn('c/through', { method: 'POST', body: content(bytes) })).body.equals(content(bytes)), `${bytes} bytes through a command`)
+        assert.ok((await platform.fn('c/pieces', { method: 'POST', body: content(bytes) })).body.equals(Buffer.concat([content(bytes), Buffer.from('end')])), `${bytes} bytes and more`)
+      }
       for (const kind of ['c', 'js']) assert.equal(await ask(`js/all?name=${kind}`), Array(8).fill('true').join())
       await nothingIsHeld()
     })
@@ -125,6 +132,11 @@ for (const memory of [true, false]) {
       assert.equal(await ask('c/misused'), '5000 -1 -1 -1 -2 -2 -7 -2 -1 -2 -2 -1 -1 -7 -1 -2 0 1')
     })
 
+    test('an object that is begun and not ended is none, and nothing of it is held', async () => {
+      assert.equal(await ask('c/abandon'), '0 0 0 0 0 0 0 0 0 -7 -7')
+      await nothingIsHeld()
+    })
+
     test('references that were forged, used up or cut are refused, each with its code', async () => {
       const reference = await ask('c/put?bytes=100000')
       const at = reference.length - 10
@@ -136,7 +148,7 @@ for (const memory of [true, false]) {
       assert.equal(await ask('c/get', reference), `100000 ${crcOf(100_000)} 0`)
       assert.match(await ask('c/get', reference), /^error -6 .*"OBJECT_USED_UP"/)
       assert.equal(await ask('js/refused', reference), 'SkepError OBJECT_USED_UP')
-      assert.match(await ask('c/put?bytes=10&retrievals=-1'), /^error -6 .*"INPUT_INVALID"/)
+      for (const how of ['put?bytes=10', 'put?bytes=1000000', 'put-stream?bytes=10000000']) assert.match(await ask(`c/${how}&retrievals=-1`), /^error -6 .*"INPUT_INVALID"/, how)
       await nothingIsHeld()
     })
 

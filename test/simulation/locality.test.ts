@@ -9,7 +9,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { pick } from '#activator/balancer.ts'
-import { hash32 } from '#base/rendezvous.ts'
+import { hash32 } from '#contract/rendezvous.ts'
 import { seededRandom, seedFromEnvironment } from '#base/seeded-random.ts'
 import { colorOf, NO_COLOR } from '#contract/color.ts'
 import type { InstanceLoad } from '#contract/instance-load.ts'

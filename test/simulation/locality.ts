@@ -107,7 +107,7 @@ export function runCluster(options: ClusterOptions): ClusterResult {
 
   const begin = (workflow: number): void => {
     // Of its own randomness: it is the same whatever the policy makes of others.
-    const own = seededRandom(seed + 1 + workflow)
+    const own = seededRandom(seed ^ Math.imul(workflow + 1, 0x9e3779b1))
     const shape = shapes[Math.floor(own() * shapes.length)]!
     const steps = stepsOf(shape, own)
     const references = new Array<string | undefined>(steps.length)

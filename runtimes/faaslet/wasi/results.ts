@@ -167,8 +167,16 @@ export class Results {
   }
 }
 
-/** A call of another function: of its handler with an event, or of its HTTP side. */
-export function callResult(open: OpenCall, head: OpenHead, body: CallBody | (() => CallBody), timeoutMs: number | undefined, putAside: PutAside, release: (whole: Buffer) => void, sink?: PutSource): Result {
+/** A call of another function, of its handler with an event or of its HTTP side; or for an object. `body` is asked for when the code has stopped running. */
+export function callResult(
+  open: OpenCall,
+  head: OpenHead,
+  body: CallBody | (() => CallBody),
+  timeoutMs: number | undefined,
+  putAside: PutAside,
+  release: (whole: Buffer) => void,
+  sink?: PutSource,
+): Result {
   return new Result(async (signal) => {
     let answer: CallAnswer
     try {

@@ -5,6 +5,11 @@ export interface InvokeOptions {
   readonly signal?: AbortSignal | undefined
   /** Longest time until the answer has ended, ms. The caller's own deadline holds in any case. */
   readonly timeoutMs?: number | undefined
+  /**
+   * A short text for what the called invocation shares data with: a user's id, a digest, a partition. Invocations of one colour go to the same instance, and new
+   * instances to the same worker, where there is room. A hint: nothing waits for it. At most 128 characters.
+   */
+  readonly color?: string | undefined
 }
 
 /**
@@ -31,7 +36,7 @@ export function invokeAll<Result = unknown>(name: string, payloads: Iterable<Pay
 /** What `put` takes: text is UTF-8; streams yield bytes or text. */
 export type ObjectSource = string | Uint8Array | ArrayBuffer | Blob | ReadableStream | AsyncIterable<string | Uint8Array>
 
-export interface PutOptions extends InvokeOptions {
+export interface PutOptions extends Omit<InvokeOptions, 'color'> {
   /** Complete retrievals, after which the object is let go. Default: 1. */
   readonly retrievals?: number | undefined
   /** How long it is kept, ms. */
@@ -49,10 +54,10 @@ export function put(object: ObjectSource, options?: PutOptions): Promise<string>
  * The object of a reference: its memory, mapped and not copied, where it is on this machine. Writes into it are this function's own.
  * @throws SkepError REFERENCE_INVALID, OBJECT_EXPIRED, OBJECT_USED_UP; OBJECT_LOST, whose details name the producer, so that it can be run again.
  */
-export function get(reference: string, options?: InvokeOptions): Promise<Buffer>
+export function get(reference: string, options?: Omit<InvokeOptions, 'color'>): Promise<Buffer>
 
 /** The same as a stream, for what is larger than this function's memory. One that is not read to its end has not retrieved the object. */
-export function getStream(reference: string, options?: InvokeOptions): ReadableStream<Uint8Array>
+export function getStream(reference: string, options?: Omit<InvokeOptions, 'color'>): ReadableStream<Uint8Array>
 
 /**
  * Memory to fill, which put, invoke and answers pass on without a copy when they are given all of it. From then on this function writes into a copy of its own.
@@ -67,7 +72,7 @@ export function invokeAsync(name: string, payload?: Payload, options?: InvokeOpt
  * Sends an HTTP request to another function without leaving the platform. Bodies stream both ways.
  * @param input A path from the function's root such as `/users?page=2`, a URL whose host is ignored, or a Request.
  */
-export function fetchFunction(name: string, input?: string | URL | Request, init?: RequestInit & { readonly timeoutMs?: number | undefined }): Promise<Response>
+export function fetchFunction(name: string, input?: string | URL | Request, init?: RequestInit & Pick<InvokeOptions, 'timeoutMs' | 'color'>): Promise<Response>
 
 export interface InvocationContext {
   readonly invocationId: string

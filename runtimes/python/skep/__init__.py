@@ -48,23 +48,24 @@ class SkepError(Exception):
         self.details = details
 
 
-def invoke(name: str, payload: object = None, timeout: float | None = None) -> object:
+def invoke(name: str, payload: object = None, timeout: float | None = None, color: str | None = None) -> object:
     """
     Calls a function (`name` or `namespace/name`) and waits for its answer: a JSON value, text, or bytes.
 
     `payload`: a JSON value, or anything that has bytes (bytes, bytearray, memoryview, numpy array), which the function then gets as
-    its event, as they are. `timeout`: seconds. Large payloads and answers, of whatever kind, are passed as memory where both are on
+    its event, as they are. `timeout`: seconds. `color`: a text of at most 128 characters for what the called invocation shares data
+    with; those of one colour go to the same instance where it has room. Large payloads and answers, of whatever kind, are passed as memory where both are on
     one machine; an answer of bytes that came so is a memoryview, otherwise bytes. Raises SkepError.
     """
-    return _run('calls', 'invoke', name, payload, timeout)
+    return _run('calls', 'invoke', name, payload, timeout, False, color)
 
 
-async def ainvoke(name: str, payload: object = None, timeout: float | None = None) -> object:
+async def ainvoke(name: str, payload: object = None, timeout: float | None = None, color: str | None = None) -> object:
     """As `invoke`, for an async handler: the event loop goes on meanwhile."""
-    return await _arun('invoke', name, payload, timeout)
+    return await _arun('invoke', name, payload, timeout, color)
 
 
-def invoke_all(name: str, payloads, timeout: float | None = None, return_exceptions: bool = False, concurrency: int = 64) -> list:
+def invoke_all(name: str, payloads, timeout: float | None = None, return_exceptions: bool = False, concurrency: int = 64, color: str | None = None) -> list:
     """
     Calls a function once per payload, `concurrency` at a time; returns the results in the order of the payloads.
 
@@ -72,13 +73,13 @@ def invoke_all(name: str, payloads, timeout: float | None = None, return_excepti
     with `return_exceptions` it stands among the results instead. `timeout`: seconds for all of them. (In an async handler:
     `asyncio.gather` of `ainvoke`.)
     """
-    results = _run('calls', 'invoke_all', name, payloads, timeout, return_exceptions, concurrency)
+    results = _run('calls', 'invoke_all', name, payloads, timeout, return_exceptions, concurrency, color)
     return [_as_error(result) if isinstance(result, _failures()) else result for result in results]
 
 
-def invoke_async(name: str, payload: object = None) -> str:
+def invoke_async(name: str, payload: object = None, color: str | None = None) -> str:
     """Has a function called later, surely; returns the id of that invocation as soon as it is accepted durably. Raises SkepError."""
-    answer = _run('calls', 'invoke', name, payload, None, True)
+    answer = _run('calls', 'invoke', name, payload, None, True, color)
     if isinstance(answer, dict):
         answer = answer.get('id') or answer.get('invocation') or answer.get('invocationId') or answer.get('activationId')
     return str(answer)

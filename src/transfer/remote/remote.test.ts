@@ -179,7 +179,7 @@ describe('transfers between workers', () => {
     const pulls = [consumer.client.pull('producer', 'o', { signal: abort.signal }), consumer.client.lease('producer', 'o', { signal: abort.signal })]
     const patient = consumer.client.pull('producer', 'o')
     const rejected = pulls.map((pull) => assert.rejects(pull, { code: 'CANCELLED' }))
-    await until(() => consumer.client.connections > 0)
+    await until(() => producer.objects.asked === 3)
     abort.abort()
     await Promise.all(rejected)
     open.resolve()

@@ -152,6 +152,16 @@ SKEP_EXPORT(handle) int handle(void) {
     }
     return show(skep_put_close(handle, reference, sizeof reference));
   }
+  if (strcmp(path, "/abandon") == 0) {
+    // One is let go of, one left open; neither is an object.
+    int closed = skep_put_open(1, 0);
+    int left = skep_put_open(1, 0);
+    for (int time = 0; time < 8; time++) number(skep_put_write(time % 2 == 0 ? closed : left, block, BLOCK));
+    number(skep_result_close(closed));
+    number(skep_put_write(closed, block, BLOCK));
+    number(skep_put_close(closed, reference, sizeof reference));
+    return 0;
+  }
   if (strcmp(path, "/misused") == 0) return misused();
   if (strcmp(path, "/echo") == 0 || strcmp(path, "/") == 0) {
     size_t size;
@@ -164,6 +174,30 @@ SKEP_EXPORT(handle) int handle(void) {
     }
     skep_header("content-type", 12, "application/octet-stream", 24);
     skep_output_write(body, size);
+    return 0;
+  }
+  if (strcmp(path, "/pieces") == 0) {
+    // One large piece, which is held, and more.
+    size_t size;
+    unsigned char *body = mapped(0, &size);
+    if (body == 0) return 0;
+    skep_output_write(body, size);
+    memset(body, 7, size);
+    text("end");
+    return 0;
+  }
+  if (strcmp(path, "/through") == 0) {
+    // To standard input of a command, and back from its standard output.
+    const char *request = "{\"function\":\"command\",\"url\":\"/echo\",\"method\":\"POST\"}";
+    size_t size;
+    unsigned char *body = mapped(0, &size);
+    if (body == 0) return 0;
+    int handle = skep_fetch(request, strlen(request), body, size, 0);
+    memset(body, 7, size);
+    for (int got; (got = skep_result_read(handle, piece, sizeof piece)) != 0;) {
+      if (got < 0) return problem(got);
+      skep_output_write(piece, (size_t)got);
+    }
     return 0;
   }
   int named = skep_input_read(reference, sizeof reference);
