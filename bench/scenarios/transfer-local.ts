@@ -33,6 +33,8 @@ const SIZES = { kb10: 10_000, kb100: 100_000, mb1: 1_000_000, mb10: 10_000_000, 
 type Size = keyof typeof SIZES
 /** Transfers of each way in a round, by the size. */
 const TIMES: Readonly<Record<Size, number>> = { kb10: 60, kb100: 30, mb1: 25, mb10: 3, mb100: 1 }
+/** The first transfers of small objects are those of code that was not compiled yet. */
+const WARM_UP_TIMES = 10
 const WAYS = ['allocated', 'plain', 'inline'] as const satisfies readonly PairWay[]
 const COPIES = ['memcpy', 'warm-memcpy'] as const satisfies readonly PairWay[]
 /** Both parts together. */
@@ -73,14 +75,15 @@ async function addressesOf(platform: RunningPlatform, redis: string | undefined,
   }
 }
 
-/** Every way in turn, round by round, after a round that does not count. */
+/** Every way in turn, round by round, after a round that does not count, or several of small objects. */
 async function sampleSize(context: BenchContext, platform: RunningPlatform, peers: StorePeers, size: Size, rounds: number): Promise<Samples> {
   const samples: Samples = {}
   const bytes = SIZES[size]
   const baselines: Record<string, () => Promise<number>> = { ...Object.fromEntries(peers.stores.map((name) => [name, () => peers.throughStore(name, bytes)])), tcp: () => peers.tcp(bytes), grpc: () => peers.grpc(bytes) }
-  for (let turn = 0; turn <= rounds; turn++) {
-    context.step(`${size}: round ${turn} of ${rounds}`)
-    const into = turn === 0 ? {} : samples
+  const warmUps = TIMES[size] >= TIMES.mb1 ? WARM_UP_TIMES : 1
+  for (let turn = 1 - warmUps; turn <= rounds; turn++) {
+    context.step(`${size}: ${turn < 1 ? 'warming up' : `round ${turn} of ${rounds}`}`)
+    const into = turn < 1 ? {} : samples
     await sampleFunctions(platform, 'producer', size, [...WAYS, ...(size === 'mb100' ? COPIES : [])], into)
     for (const [name, run] of Object.entries(baselines)) for (let time = 0; time < TIMES[size]; time++) (into[name] ??= []).push(await run())
   }

@@ -20,11 +20,11 @@ import { startRedis } from '../kit/redis-server.ts'
 import { saveTransfers } from '../kit/saved-transfers.ts'
 import { startPlatform } from '../kit/server.ts'
 import type { RunningPlatform } from '../kit/server.ts'
-import { patterns } from '../kit/transfer-functions/patterns.ts'
 import type { Pattern, PatternRun, PatternTime, PatternTransport, Reading } from '../kit/transfer-functions/patterns.ts'
 import { s3Environment } from '../kit/workload.ts'
 import { S3Storage } from '../../examples/transports/s3.ts'
 
+const patterns: readonly Pattern[] = ['gather', 'scatter', 'broadcast']
 const SIZES = { kb10: 10_000, mb10: 10_000_000 } as const
 type Size = keyof typeof SIZES
 const READINGS: readonly Reading[] = ['touched', 'summed']
@@ -35,6 +35,8 @@ const ROUNDS_MAX = 25
 interface Cell extends Omit<PatternRun, 'transport' | 'bytes'> {
   readonly size: Size
   readonly ms: Readonly<Partial<Record<PatternTransport, readonly number[]>>>
+  /** The fewest of a run: producers and consumers. */
+  readonly instances: number
 }
 
 export default async function measure(context: BenchContext): Promise<BenchResult> {
@@ -50,7 +52,7 @@ export default async function measure(context: BenchContext): Promise<BenchResul
   const cells: Cell[] = []
   for (const one of wanted) {
     context.step(`${one.pattern} of ${one.degree} × ${one.size}, ${one.reading}`)
-    cells.push({ ...one, ms: await measureCell(platform, transports, one, (1000 * asked.seconds) / wanted.length, context.quick ? 1 : ROUNDS_MIN) })
+    cells.push({ ...one, ...(await measureCell(platform, transports, one, (1000 * asked.seconds) / wanted.length, context.quick ? 1 : ROUNDS_MIN)) })
   }
   const result = summary(cells)
   if (asked.isSaved) process.stderr.write(`${saveTransfers(context.root, 'transfer-patterns', result)}\n`)
@@ -69,19 +71,22 @@ async function deploy(platform: RunningPlatform, degreeMax: number, redis: strin
 }
 
 /** Each transport in turn, the order turning round by round, after one that does not count. */
-async function measureCell(platform: RunningPlatform, transports: readonly PatternTransport[], { pattern, size, degree, reading }: Omit<Cell, 'ms'>, budgetMs: number, roundsMin: number): Promise<Cell['ms']> {
+async function measureCell(platform: RunningPlatform, transports: readonly PatternTransport[], { pattern, size, degree, reading }: Omit<Cell, 'ms' | 'instances'>, budgetMs: number, roundsMin: number): Promise<Pick<Cell, 'ms' | 'instances'>> {
   const ms: Partial<Record<PatternTransport, number[]>> = {}
   const run = (transport: PatternTransport): Promise<PatternTime> => call(platform, 'patterns-driver', { pattern, degree, bytes: SIZES[size], transport, reading } satisfies PatternRun)
   // The first reading has warmed up what the second needs.
   if (reading === 'touched') for (const transport of transports) await run(transport)
+  let instances = Infinity
   const startedMs = performance.now()
   for (let pass = 0; pass < ROUNDS_MAX && (pass < roundsMin || performance.now() - startedMs < budgetMs); pass++) {
     for (let turn = 0; turn < transports.length; turn++) {
       const transport = transports[(turn + pass) % transports.length]!
-      ;(ms[transport] ??= []).push((await run(transport)).ms)
+      const time = await run(transport)
+      ;(ms[transport] ??= []).push(time.ms)
+      instances = Math.min(instances, time.instances)
     }
   }
-  return ms
+  return { ms, instances }
 }
 
 /** Keys: `gather_mb10_xdt_ms`, and with all bytes read `gather_mb10_xdt_summed_ms`; in each, by the degree. */
@@ -99,6 +104,7 @@ function summary(cells: readonly Cell[]): BenchResult {
       if (suffix === '') byDegree(transport === 'xdt' ? figures : baselines, `${name}_${transport}_mb_per_s`, cell, (cell.degree * SIZES[cell.size]) / 1000 / median(ms))
     }
     for (const transport of ['s3', 'redis'] as const) if (cell.ms[transport] !== undefined) byDegree(ratios, `${name}_vs_${transport}${suffix}`, cell, ratioOf(cell, transport))
+    byDegree(figures, `${cell.pattern}_instances`, cell, Math.min(figures[`${cell.pattern}_instances`]?.[cell.degree] ?? Infinity, cell.instances))
     byDegree(figures, 'rounds', cell, Math.min(figures['rounds']?.[cell.degree] ?? Infinity, cell.ms.xdt!.length))
   }
   for (const pattern of patterns) {

@@ -31,6 +31,7 @@ export interface InvokeAllOptions extends InvokeOptions {
 export interface PutOptions extends InvokeOptions {
   readonly retrievals?: number
   readonly ttlMs?: number
+  readonly key?: string
 }
 
 /** Enough to fill the machine's instances; the rest waits here instead of in the platform. */
@@ -86,8 +87,8 @@ export function installSdk(host: Host, output: Output, store: AsyncLocalStorage<
       return results
     },
 
-    async put(object: unknown, { retrievals, ttlMs, signal, timeoutMs }: PutOptions = {}): Promise<string> {
-      const terms = { ...(retrievals !== undefined && { n: retrievals }), ...(ttlMs !== undefined && { t: ttlMs }) }
+    async put(object: unknown, { retrievals, ttlMs, key, signal, timeoutMs }: PutOptions = {}): Promise<string> {
+      const terms = { ...(retrievals !== undefined && { n: retrievals }), ...(ttlMs !== undefined && { t: ttlMs }), ...(key !== undefined && { k: key }) }
       const answer = await send('put', objectBody(object), { ...(signal !== undefined && { signal }), ...(timeoutMs !== undefined && { timeoutMs }) }, { o: terms })
       const { reference } = (await valueOf('put', answer, host.memory)) as { reference: string }
       return reference

@@ -28,8 +28,8 @@ async def invoke(runtime: Runtime, name: str, payload: object, timeout_s: Option
     return call.parse(await _within(call, _exchange(call, body), timeout_s))
 
 
-async def put(runtime: Runtime, value: object, retrievals: int, ttl_s: Optional[float]) -> str:
-    call, body = objects.put_call(runtime, value, retrievals, ttl_s)
+async def put(runtime: Runtime, value: object, retrievals: Optional[int], ttl_s: Optional[float], key: Optional[str] = None) -> str:
+    call, body = objects.put_call(runtime, value, retrievals, ttl_s, key)
     exchange = _exchange_chunks(call, value) if body is None else _exchange(call, body)
     return objects.reference_of(call.parse(await _within(call, exchange, None)))
 

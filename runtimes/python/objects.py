@@ -54,11 +54,11 @@ def allocate(runtime: Runtime, size: int) -> memoryview:
         return memoryview(bytearray(size))
 
 
-def put(runtime: Runtime, value: object, retrievals: int, ttl_s: Optional[float]) -> str:
+def put(runtime: Runtime, value: object, retrievals: Optional[int], ttl_s: Optional[float], key: Optional[str] = None) -> str:
     """Raises CallFailed, Cancelled, and what a source raises."""
     if hasattr(value, '__anext__'):
         raise CallFailed('INPUT_INVALID', 'An async iterator is put by `await skep.aput(…)`.')
-    call, body = put_call(runtime, value, retrievals, ttl_s)
+    call, body = put_call(runtime, value, retrievals, ttl_s, key)
     if body is None:
         call.send_chunks(chunks_of(value))
     else:
@@ -69,11 +69,13 @@ def put(runtime: Runtime, value: object, retrievals: int, ttl_s: Optional[float]
     return reference_of(call.result())
 
 
-def put_call(runtime: Runtime, value: object, retrievals: int, ttl_s: Optional[float]) -> tuple[Call, Optional[Outgoing]]:
+def put_call(runtime: Runtime, value: object, retrievals: Optional[int], ttl_s: Optional[float], key: Optional[str]) -> tuple[Call, Optional[Outgoing]]:
     """With the whole body, or None when it comes in chunks."""
-    if type(retrievals) is not int or retrievals < 1:
+    if retrievals is not None and (type(retrievals) is not int or retrievals < 1):
         raise CallFailed('INPUT_INVALID', f'An object can be got a number of times from 1, not {retrievals!r}.')
-    terms: dict = {'n': retrievals}
+    terms: dict = {} if retrievals is None else {'n': retrievals}
+    if key is not None:
+        terms['k'] = str(key)
     if ttl_s is not None:
         if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not 0 < ttl_s < float('inf'):
             raise CallFailed('INPUT_INVALID', f'An object lives for a number of seconds above 0, not {ttl_s!r}.')

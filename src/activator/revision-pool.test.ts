@@ -423,3 +423,24 @@ test('whatever happens in whatever order, each invocation ends once and no insta
     assert.equal(pool.queueLength, 0)
   }), { numRuns: 60 })
 })
+
+describe('invocations with a colour', () => {
+  test('share an instance while it has room, also after another one has gone', async () => {
+    const { host, pool, submit } = ground({ concurrency: 1, burst: { policy: 'never-queue' }, instancesMin: 6, instancesMax: 6 })
+    pool.startUpTo(6)
+    for (const start of host.starts) await start.succeed()
+    const colors = Array.from({ length: 16 }, (_, index) => `user-${index}`)
+    const placeOf = async (color: string): Promise<string> => {
+      const { invocation } = submit({ request: { color } })
+      await host.starts.find(({ instance }) => instance.id === invocation.instance)!.answer()
+      return invocation.instance
+    }
+    const places = new Map<string, string>()
+    for (const color of colors) places.set(color, await placeOf(color))
+    assert(new Set(places.values()).size >= 3)
+    // The first in the pool's order, so that the others' indexes change.
+    const gone = pool.instances[0]!
+    pool.stop(gone, 'the test wants it')
+    for (const color of colors) if (places.get(color) !== gone.id) assert.equal(await placeOf(color), places.get(color))
+  })
+})

@@ -185,6 +185,8 @@ export interface ObjectTerms {
   readonly n?: number
   /** ms to live. */
   readonly t?: number
+  /** Where in a bucket it is kept, `s3://<bucket>/<key>`: durably, until it is deleted there. Not together with the others. */
+  readonly k?: string
 }
 
 export interface OpenHead {
@@ -199,7 +201,7 @@ export interface OpenHead {
   readonly b?: true
   /** Of a `put`. */
   readonly o?: ObjectTerms
-  /** Of a `get`: the reference. */
+  /** Of a `get`: the reference, or the place in a bucket. */
   readonly r?: string
   /** Of a `get`: as data frames, beginning before all of it is here. */
   readonly s?: true

@@ -58,6 +58,7 @@ import { ProcessSandboxProvider } from '#worker/sandbox/process-sandbox.ts'
 import { SnapshotStore } from '#worker/snapshots/snapshot-store.ts'
 import { Worker } from '#worker/worker.ts'
 import { makeApi } from './api-services.ts'
+import { bucketObjects } from './bucket-objects.ts'
 import { callBackTo, checkCallback } from './callback.ts'
 import { FunctionCalls } from './function-calls.ts'
 import { exposePlatform } from './platform-gauges.ts'
@@ -170,6 +171,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     sandboxes,
     snapshots,
     transfers,
+    buckets: bucketObjects(s3.buckets),
     objectWatch: { before: (invocation) => reruns.before(invocation), made: (...made) => reruns.made(...made) },
     runtimes: new Runtimes({ directory: join(data, 'runtimes'), warn }),
     code,

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import test from 'node:test'
 import fc from 'fast-check'
 import { damage, exampleDescription, exampleIdentity, exampleImage, exampleMemory, temporaryDirectory } from './example-snapshot.fake.ts'
+import { FORMAT_VERSION, PREAMBLE_BYTES } from './header-codec.ts'
 import { CHUNK_BYTES, IMAGE_BYTES_MAX, parseImageHeader, readImageHeader, readImageHeaderSync, STATE_BYTES_MAX, verifyImage, writeImage } from './image-file.ts'
 import { PAGE_BYTES } from './snapshot.ts'
 import type { PageChunk } from './zero-pages.ts'
@@ -142,7 +143,7 @@ test('a write into a hole is found', async () => {
 test('bytes that are no image at all are refused, whatever lengths they claim (H1)', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), fc.boolean(), (bytes, begins) => {
-      if (begins) Buffer.from(bytes.buffer).write('SKEPSNAP\x01\0\0\0\x01\0\0\0', 'latin1')
+      if (begins) Buffer.from(bytes.buffer).write(`SKEPSNAP${String.fromCharCode(FORMAT_VERSION)}\0\0\0\x01\0\0\0`, 'latin1')
       assert.throws(() => parseImageHeader({ header: bytes, fileBytes: bytes.length }, 'any'), /SNAPSHOT|snapshot file/)
     }),
   )
@@ -152,18 +153,18 @@ test('headers whose checksum fits and whose content does not are refused (R1, H1
   using image = await exampleImage(exampleMemory(64, [1, 2]))
   const good = readFileSync(image.path)
   const header = good.subarray(0, good.readUInt32LE(16))
-  const revisionBytes = header.readUInt32LE(96)
-  // imageOffset, imageBytes, takenAt, state, then the runs (FORMAT.md).
-  const fields = 100 + revisionBytes
-  const runs = fields + 28 + header.readUInt32LE(fields + 24)
+  const revisionBytes = header.readUInt32LE(PREAMBLE_BYTES)
+  // imageOffset, imageBytes, takenAt, answered, state, then the runs (FORMAT.md).
+  const fields = PREAMBLE_BYTES + 4 + revisionBytes
+  const runs = fields + 32 + header.readUInt32LE(fields + 28)
   const changes: readonly (readonly [at: number, value: number])[] = [
-    [96, 0],
-    [96, 0xffff_ffff],
+    [PREAMBLE_BYTES, 0],
+    [PREAMBLE_BYTES, 0xffff_ffff],
     [fields, 1],
     [fields, 0],
     [fields + 8, 0],
     [fields + 8, 0xffff_f000],
-    [fields + 24, 0xffff_ffff],
+    [fields + 28, 0xffff_ffff],
     [runs, 0],
     [runs, 2],
     [runs, 0xffff_ffff],

@@ -5,6 +5,7 @@
  * gives the retrieval back, and leaves no object behind.
  */
 import { readSync } from 'node:fs'
+import type { Readable } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
 import { INLINE_BYTES_MAX } from '#contract/frames.ts'
 import { HeldBody } from '#contract/held-body.ts'
@@ -16,6 +17,14 @@ import type { ObjectGet, ObjectPut, ObjectTransfer } from './queue-proxy-owner.t
 
 const BYTES_HEADERS = ['content-type', 'application/octet-stream']
 
+/** Objects in buckets: `name` is `s3://<bucket>/<key>`. */
+export interface BucketObjects {
+  /** @throws INPUT_INVALID, ENTITY_NOT_FOUND, STORAGE_EXCEEDED, STORE_FULL, STORE_FAILED; what the source throws. */
+  put(namespace: string, name: string, source: AsyncIterable<Uint8Array>, bytes: number): Promise<void>
+  /** @throws INPUT_INVALID, ENTITY_NOT_FOUND. */
+  get(namespace: string, name: string): Promise<{ readonly bytes: number; readonly stream: Readable }>
+}
+
 /** Who wants to know of objects beyond keeping them: to make lost ones again. */
 export interface ObjectWatch {
   /** Before an object of this invocation is kept; undefined when there is nothing to wait for. */
@@ -26,11 +35,13 @@ export interface ObjectWatch {
 export class ObjectTransfers {
   readonly #transfers: Transfers | undefined
   readonly #watch: ObjectWatch | undefined
+  readonly #buckets: BucketObjects | undefined
 
   /** @param transfers Absent where nobody keeps objects: putting and getting then fails. */
-  constructor(transfers: Transfers | undefined, watch?: ObjectWatch) {
+  constructor(transfers: Transfers | undefined, watch?: ObjectWatch, buckets?: BucketObjects) {
     this.#transfers = transfers
     this.#watch = watch
+    this.#buckets = buckets
   }
 
   /** Memory that travels by value, as a body. @throws OBJECT_QUOTA_EXCEEDED; the descriptor is then still the caller's. */
@@ -42,7 +53,10 @@ export class ObjectTransfers {
     const abort = new AbortController()
     transfer.onCancel = (reason) => abort.abort(reason)
     const { what } = transfer
-    const begun = what.kind === 'put' ? this.#put(transfer, what, abort.signal) : this.#get(transfer, what, abort.signal)
+    const begun =
+      what.kind === 'put'
+        ? what.terms.k === undefined ? this.#put(transfer, what, abort.signal) : this.#store(transfer, what, what.terms.k, abort.signal)
+        : what.reference.startsWith('s3://') ? this.#load(transfer, what.reference, abort.signal) : this.#get(transfer, what, abort.signal)
     begun.catch((thrown: unknown) => transfer.sink.fail(PlatformError.from(thrown)))
   }
 
@@ -81,6 +95,46 @@ export class ObjectTransfers {
       retrieval.done()
     }
     answer(transfer, retrieval, takesMemory && !asStream, settled)
+  }
+
+  /** To a bucket. What comes as a stream is collected as an object first: a bucket has to know the length of what it takes. */
+  async #store({ parent, sink }: ObjectTransfer, { body, terms }: ObjectPut, name: string, signal: AbortSignal): Promise<void> {
+    const { namespace } = parent.revision
+    parent.moved().objectsPut++
+    try {
+      if (terms.n !== undefined || terms.t !== undefined) throw new PlatformError('INPUT_INVALID', 'An object in a bucket stays until it is deleted: put it without retrievals and ttlMs.')
+      if (this.#buckets === undefined) throw new PlatformError('INTERNAL', 'This worker knows no buckets.')
+      if (body instanceof HeldBody) await this.#buckets.put(namespace, name, body.retain().stream(), body.bytes)
+      else if (body instanceof Uint8Array) await this.#buckets.put(namespace, name, only(parent, body), body.length)
+      else {
+        const transfers = this.#required()
+        const collected = await transfers.putStream(producerOf(parent), counted(parent, body), { n: 1, ordinal: 0 }, { signal })
+        const retrieval = await transfers.get(namespace, collected, { asStream: true, signal })
+        try {
+          await this.#buckets.put(namespace, name, retrieval.body, retrieval.bytes)
+        } finally {
+          retrieval.done()
+        }
+      }
+      if (body instanceof HeldBody) parent.moved().bytesPut += body.bytes
+    } finally {
+      if (body instanceof HeldBody) body.release()
+      else if (!(body instanceof Uint8Array)) body.destroy()
+    }
+    sink.head(201, ['content-type', 'application/json'], Buffer.from(JSON.stringify({ reference: name })), true)
+  }
+
+  async #load(transfer: ObjectTransfer, name: string, signal: AbortSignal): Promise<void> {
+    const { parent, sink } = transfer
+    if (this.#buckets === undefined) throw new PlatformError('INTERNAL', 'This worker knows no buckets.')
+    const { bytes, stream } = await this.#buckets.get(parent.revision.namespace, name)
+    if (signal.aborted) {
+      stream.destroy()
+      throw signal.reason
+    }
+    transfer.onCancel = () => void stream.destroy()
+    sink.head(200, [...BYTES_HEADERS, 'content-length', String(bytes)], undefined, false)
+    sendStream(stream, sink, (complete) => void (complete && (parent.moved().bytesGot += bytes)))
   }
 
   #required(): Transfers {

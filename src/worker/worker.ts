@@ -24,7 +24,7 @@ import type { Transfers } from '#transfer/transfers.ts'
 import { Instance, startError } from './instance.ts'
 import type { InstanceOwner } from './instance.ts'
 import { ObjectTransfers } from './object-transfers.ts'
-import type { ObjectWatch } from './object-transfers.ts'
+import type { BucketObjects, ObjectWatch } from './object-transfers.ts'
 import type { Runtime, Runtimes } from './runtimes.ts'
 import type { SandboxLimits, SandboxProvider } from './sandbox/sandbox.ts'
 import { StemCells } from './stem-cells.ts'
@@ -40,6 +40,7 @@ export interface WorkerOptions {
   /** Keeps what functions put; without it they can put nothing. */
   readonly transfers?: Transfers
   readonly objectWatch?: ObjectWatch
+  readonly buckets?: BucketObjects
   readonly clock: Clock
   readonly config: WorkerConfig
   /** Variables and decrypted secrets of a revision. */
@@ -70,7 +71,7 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#spin = new LoopSpin(options.clock)
     this.#options = options
-    this.#objects = new ObjectTransfers(options.transfers, options.objectWatch)
+    this.#objects = new ObjectTransfers(options.transfers, options.objectWatch, options.buckets)
     const { clock, code, warn, sandboxes, runtimes, config } = options
     this.#faaslets = new FaasletWorker({ sandboxes, runtime: () => runtimes.get('faaslet'), ...(options.snapshots !== undefined && { store: options.snapshots }), clock, config, objects: this.#objects, nextId: () => this.#nextId(), warn })
     this.#compileCaches = new CompileCaches({

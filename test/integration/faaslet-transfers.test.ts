@@ -113,7 +113,12 @@ for (const memory of [true, false]) {
       for (const restore of ['auto', ...restoreModes] as const) {
         await deployC(`c-${restore}`, { restore })
         const put = (): Promise<string> => ask(`c/put?bytes=${bytes}`)
-        const window = async (when: string): Promise<void> => assert.equal(await ask(`c-${restore}/window`, await put()), `0 0 ${crcOf(bytes)}`, `${restore}, ${when}`)
+        let mode: string | undefined
+        const window = async (when: string): Promise<void> => {
+          const { headers, text } = await platform.fn(`c-${restore}/window`, { method: 'POST', body: await put() })
+          assert.equal(text.trimEnd(), `0 0 ${crcOf(bytes)}`, `${restore}, ${when}`)
+          mode = (await platform.record(String(headers['x-skep-invocation-id']))).snapshot?.mode
+        }
         // The invocation that is recorded comes some turns after the snapshot was taken.
         const recording = await until(async () => {
           await window('before it is recorded')
@@ -121,8 +126,12 @@ for (const memory of [true, false]) {
         }, `the snapshot of ${restore} was recorded`)
         // Without memory to pass it is copied, and the pages are written as any others.
         if (memory) assert.ok((recording as { readonly pagesRecorded: number }).pagesRecorded < 100, `of the object's 245 pages none is the snapshot's: ${JSON.stringify(recording)}`)
+        await until(async () => {
+          await window('until it is restored in this way')
+          return restore === 'auto' || mode === restore
+        }, `it is restored by ${restore}`)
         for (let time = 0; time < 8; time++) {
-          await window(`time ${time}`)
+          await window(`time ${time}, ${mode}`)
           assert.equal(await ask(`c-${restore}/get`, await put()), `${bytes} ${crcOf(bytes)} 0`)
         }
       }

@@ -14,8 +14,7 @@ export interface Sample {
   readonly endToEndMs: number
 }
 
-export const pairWays = ['allocated', 'plain', 'inline', 'memcpy', 'warm-memcpy'] as const
-export type PairWay = (typeof pairWays)[number]
+export type PairWay = 'allocated' | 'plain' | 'inline' | 'memcpy' | 'warm-memcpy'
 
 interface Consumed {
   readonly getMs: number

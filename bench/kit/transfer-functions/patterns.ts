@@ -8,12 +8,11 @@
  * All transports run the same lines: an object lies in an ordinary buffer, goes into the transport, its handle into an invocation, and out of the transport whole. It
  * begins with a stamp of its own, so that no storage keeps two as one, and a consumer checks it and the last byte. Times are on the machine's monotonic clock.
  */
-import { get, invoke, put } from 'skep'
+import { context, get, invoke, put } from 'skep'
 import { crc32 } from 'node:zlib'
 import { isStorageName, storageNamed } from '../../../examples/transports/storage.ts'
 
-export const patterns = ['gather', 'scatter', 'broadcast'] as const
-export type Pattern = (typeof patterns)[number]
+export type Pattern = 'gather' | 'scatter' | 'broadcast'
 export type PatternTransport = 'xdt' | 's3' | 'redis'
 /** A consumer reads the first and the last byte, or all of them (CRC-32). */
 export type Reading = 'touched' | 'summed'
@@ -29,15 +28,20 @@ export interface PatternRun {
 export interface PatternTime {
   /** From the driver's first put or invocation until the last consumer has read. */
   readonly ms: number
+  /** Different ones that have produced or consumed, beside the driver. */
+  readonly instances: number
 }
 
 interface Labelled {
   readonly handle: string
   readonly stamp: number
+  /** Of who put it. */
+  readonly instance: string
 }
 type Produce = { readonly do: 'produce'; readonly transport: PatternTransport; readonly bytes: number; readonly stamp: number }
 type Consume = { readonly do: 'consume'; readonly transport: PatternTransport; readonly reading: Reading; readonly objects: readonly Labelled[] }
 interface Consumed {
+  readonly instance: string
   readonly readAtMs: number
   readonly sums: readonly number[]
 }
@@ -49,7 +53,7 @@ const buffers = new Map<string, Buffer>()
 
 export async function main(event: PatternRun | Produce | Consume): Promise<PatternTime | Labelled | Consumed> {
   if (!('do' in event)) return await drive(event)
-  return event.do === 'produce' ? { handle: await putObject(event, bufferOf(event.bytes, 0), 1), stamp: event.stamp } : await consume(event)
+  return event.do === 'produce' ? { handle: await putObject(event, bufferOf(event.bytes, 0), 1), stamp: event.stamp, instance: context().instance } : await consume(event)
 }
 
 async function drive(run: PatternRun): Promise<PatternTime> {
@@ -57,6 +61,7 @@ async function drive(run: PatternRun): Promise<PatternTime> {
   const stamps = Array.from({ length: pattern === 'broadcast' ? 1 : degree }, () => life * 2 ** 30 + ++count)
   // Made before the clock runs; producers of gather have theirs from an earlier run.
   const own = pattern === 'gather' ? [] : stamps.map((_, index) => bufferOf(bytes, index))
+  const { instance } = context()
   const consumeBy = (name: string, objects: readonly Labelled[]): Promise<Consumed> => invoke<Consumed>(name, { do: 'consume', transport, reading, objects } satisfies Consume)
   const beganMs = now()
   const handles: Labelled[] = []
@@ -68,13 +73,13 @@ async function drive(run: PatternRun): Promise<PatternTime> {
       break
     case 'scatter':
       consumed = await Promise.all(stamps.map(async (stamp, index) => {
-        const object = { handle: await putObject({ transport, stamp }, own[index]!, 1), stamp }
+        const object = { handle: await putObject({ transport, stamp }, own[index]!, 1), stamp, instance }
         handles.push(object)
         return await consumeBy('patterns-consumer', [object])
       }))
       break
     case 'broadcast': {
-      const object = { handle: await putObject({ transport, stamp: stamps[0]! }, own[0]!, degree), stamp: stamps[0]! }
+      const object = { handle: await putObject({ transport, stamp: stamps[0]! }, own[0]!, degree), stamp: stamps[0]!, instance }
       handles.push(object)
       consumed = await Promise.all(Array.from({ length: degree }, () => consumeBy('patterns-consumer', [object])))
       break
@@ -86,7 +91,7 @@ async function drive(run: PatternRun): Promise<PatternTime> {
     const expected = crc32(bufferOf(bytes, 0).subarray(8))
     if (!consumed.every(({ sums }) => sums.every((sum) => sum === expected))) throw new Error(`A consumer read other bytes than were put: ${JSON.stringify(consumed)}`)
   }
-  return { ms }
+  return { ms, instances: new Set([...handles, ...consumed].map((one) => one.instance)).size - (pattern === 'gather' ? 0 : 1) }
 }
 
 async function putObject({ transport, stamp }: Pick<Produce, 'transport' | 'stamp'>, object: Buffer, retrievals: number): Promise<string> {
@@ -105,7 +110,7 @@ async function consume({ transport, reading, objects }: Consume): Promise<Consum
     return object
   }))
   const sums = reading === 'summed' ? all.map((object) => crc32(object.subarray(8))) : []
-  return { readAtMs: now(), sums }
+  return { instance: context().instance, readAtMs: now(), sums }
 }
 
 /** An ordinary one that outlives the invocation; with `index` for so many at a time. */

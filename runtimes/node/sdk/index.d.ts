@@ -41,6 +41,8 @@ export interface PutOptions extends Omit<InvokeOptions, 'color'> {
   readonly retrievals?: number | undefined
   /** How long it is kept, ms. */
   readonly ttlMs?: number | undefined
+  /** Keeps it in a bucket of this namespace, `s3://<bucket>/<key>`: durably, until it is deleted there. Its reference is this text. */
+  readonly key?: string | undefined
 }
 
 /**
@@ -51,7 +53,7 @@ export interface PutOptions extends Omit<InvokeOptions, 'color'> {
 export function put(object: ObjectSource, options?: PutOptions): Promise<string>
 
 /**
- * The object of a reference: its memory, mapped and not copied, where it is on this machine. Writes into it are this function's own.
+ * The object of a reference, or of a bucket (`s3://<bucket>/<key>`): its memory, mapped and not copied, where it is on this machine. Writes into it are this function's own.
  * @throws SkepError REFERENCE_INVALID, OBJECT_EXPIRED, OBJECT_USED_UP; OBJECT_LOST, whose details name the producer, so that it can be run again.
  */
 export function get(reference: string, options?: Omit<InvokeOptions, 'color'>): Promise<Buffer>

@@ -85,21 +85,22 @@ def invoke_async(name: str, payload: object = None, color: str | None = None) ->
     return str(answer)
 
 
-def put(obj, retrievals: int = 1, ttl: float | None = None) -> str:
+def put(obj, retrievals: int | None = None, ttl: float | None = None, key: str | None = None) -> str:
     """
     Keeps an object with the platform and returns its reference: text to send to whoever is to `get` it.
 
     `obj`: bytes, text, anything that has bytes (bytearray, memoryview, numpy array), a file, or an iterator of bytes or text, which is
     sent while it is made. What is written to it after `put` has returned is not seen by anybody. Plain bytes are copied once, up to
     a quarter of the instance's memory as memory, else as a stream; all of a memory of `allocate` is not copied.
-    `retrievals`: after so many complete ones it is let go. `ttl`: seconds after which it is let go. Raises SkepError.
+    `retrievals`: after so many complete ones it is let go (default: 1). `ttl`: seconds after which it is let go. `key`: keeps it in a bucket of
+    this namespace instead, `s3://<bucket>/<key>`, durably, until it is deleted there. Raises SkepError.
     """
-    return _run('objects', 'put', obj, retrievals, ttl)
+    return _run('objects', 'put', obj, retrievals, ttl, key)
 
 
-async def aput(obj, retrievals: int = 1, ttl: float | None = None) -> str:
+async def aput(obj, retrievals: int | None = None, ttl: float | None = None, key: str | None = None) -> str:
     """As `put`, for an async handler. `obj` may be an async iterator."""
-    return await _arun('put', obj, retrievals, ttl)
+    return await _arun('put', obj, retrievals, ttl, key)
 
 
 def get(reference: str) -> memoryview:

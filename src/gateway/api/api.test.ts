@@ -82,6 +82,7 @@ describe('requests', () => {
     mustFail(await call('PUT', '/v1/functions/f', { body: { code: '0'.repeat(64) } }), 'INPUT_INVALID', /entry: is required/)
     mustFail(await call('PUT', '/v1/functions/f', { body: { source: { filename: '../a.js', text: '' } } }), 'INPUT_INVALID', /source.filename/)
     mustFail(await call('PUT', '/v1/functions/f', { body: { source, secrets: ['GONE'] } }), 'INPUT_INVALID', /no secret GONE/)
+    mustFail(await call('PUT', '/v1/functions/f', { body: { source, kind: 'js', secrets: ['A'], snapshotAfter: 3 } }), 'INPUT_INVALID', /snapshotAfter: 3 .*secrets/)
     mustFail(await call('PUT', '/v1/functions/f', { body: [] }), 'INPUT_INVALID')
     mustFail(await call('GET', '/v1/invocations?limit=0'), 'INPUT_INVALID', /limit/)
     mustFail(await call('GET', '/v1/invocations?limit=5&limit=6'), 'INPUT_INVALID', /limit/)

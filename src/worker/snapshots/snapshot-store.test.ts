@@ -289,7 +289,7 @@ test('opening removes what is unfinished, damaged, of another version or in the 
     return join(h.path, h.names().find((each) => each.endsWith(imageId))!)
   }
   damage(join(directoryOf('short'), 'image'), (bytes) => bytes.subarray(0, -1))
-  damage(join(directoryOf('version'), 'image'), (bytes) => void bytes.writeUInt32LE(2, 8))
+  damage(join(directoryOf('version'), 'image'), (bytes) => void bytes.writeUInt32LE(1, 8))
   damage(join(directoryOf('recorded'), 'recording-1', 'trace'), (bytes) => bytes.subarray(0, 50))
   const moved = `${'0'.repeat(32)}.${'0'.repeat(32)}`
   writeFileSync(join(directoryOf('good'), 'image.123.new'), 'half')
