@@ -25,6 +25,10 @@ namespace skep {
 namespace {
 
 constexpr size_t kHugePage = 2 << 20;
+// From here on memory gets huge pages when it is filled. They save 1 us and more for each 4 KB (clearing it, a fault or a search, letting it go); but asking for them waits
+// for all processors, which takes up to some milliseconds where those are busy. Measured: 1 MB is written in 0.26 ms, 2 MB in 0.5, 4 MB in 1.2; 2 to 4 MB
+// of huge pages take 0.2 ms while nothing else runs, and 1.3 to 5 where other programs do.
+constexpr size_t kHugeFrom = 2 * kHugePage;
 // At once: each call waits for all processors first, so not one by one; and memory that is too large is to be noticed early.
 constexpr size_t kCollapsedBytes = size_t{128} << 20;
 // At once: whoever maps something in the meantime has to wait.
@@ -113,7 +117,7 @@ const char* CheckMemory(int fd, uint64_t* bytes) {
 Status FillMemory(int fd, const char* bytes, size_t count) {
   if (ftruncate(fd, static_cast<off_t>(count)) != 0) return Status::Errno("ftruncate of memory");
   size_t done = 0;
-  if (count >= kHugePage) {
+  if (count >= kHugeFrom) {
     char* at = nullptr;
     Status status = MapAligned(fd, count, MAP_SHARED, &at);
     if (!status.ok()) return status;
@@ -164,7 +168,7 @@ Status Mapping::Allocate(size_t bytes, Mapping** made) {
     close(fd);
     return status;
   }
-  MakeHuge(base, HugeBytes(bytes));
+  if (bytes >= kHugeFrom) MakeHuge(base, HugeBytes(bytes));
   *made = new Mapping(base, bytes, fd);
   std::lock_guard lock(allocatedMutex);
   allocated[base] = *made;

@@ -73,9 +73,11 @@ def put_call(runtime: Runtime, value: object, retrievals: Optional[int], ttl_s: 
     """With the whole body, or None when it comes in chunks."""
     if retrievals is not None and (type(retrievals) is not int or retrievals < 1):
         raise CallFailed('INPUT_INVALID', f'An object can be got a number of times from 1, not {retrievals!r}.')
-    terms: dict = {} if retrievals is None else {'n': retrievals}
+    terms: dict = {}
     if key is not None:
         terms['k'] = str(key)
+    if retrievals is not None or key is None:
+        terms['n'] = 1 if retrievals is None else retrievals
     if ttl_s is not None:
         if isinstance(ttl_s, bool) or not isinstance(ttl_s, (int, float)) or not 0 < ttl_s < float('inf'):
             raise CallFailed('INPUT_INVALID', f'An object lives for a number of seconds above 0, not {ttl_s!r}.')

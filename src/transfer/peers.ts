@@ -22,7 +22,7 @@ export interface Peers {
    * @throws OBJECT_LOST when there is no such worker any more, or it does not know the object; what its `serve` throws;
    *   TRANSFER_BROKEN when the connection breaks; CANCELLED.
    */
-  pull(worker: string, objectId: string, options: PeerOptions): Promise<RemotePull>
+  pull(worker: string, objectId: string, options: RemotePullOptions): Promise<RemotePull>
   /** Leases one more retrieval of an object whose bytes are here, or coming. @throws As `pull`. */
   lease(worker: string, objectId: string, options: PeerOptions): Promise<RemoteLease>
 }
@@ -30,6 +30,11 @@ export interface Peers {
 export interface PeerOptions {
   /** Gives up waiting for the answer. It has no meaning once the promise has settled. */
   readonly signal?: AbortSignal
+}
+
+export interface RemotePullOptions extends PeerOptions {
+  /** Whose bound the bytes count against that are on their way. */
+  readonly namespace: string
 }
 
 export interface RemoteLease {

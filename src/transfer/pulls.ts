@@ -60,7 +60,7 @@ export class Pulls {
     const key = `${worker}/${objectId}`
     const joined = this.#flights.get(key)
     if (joined === undefined && asStream) {
-      const pull = await this.#peers.pull(worker, objectId, { signal: signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]) })
+      const pull = await this.#peers.pull(worker, objectId, { namespace, signal: signal === undefined ? this.#closed.signal : AbortSignal.any([signal, this.#closed.signal]) })
       return streamRetrieval(pull.stream, pull)
     }
     const flight = joined ?? this.#begin(namespace, worker, objectId, key)
@@ -88,7 +88,7 @@ export class Pulls {
 
   #begin(namespace: string, worker: string, objectId: string, key: string): Flight {
     const abort = new AbortController()
-    const pull = this.#peers.pull(worker, objectId, { signal: abort.signal })
+    const pull = this.#peers.pull(worker, objectId, { namespace, signal: abort.signal })
     const body = pull.then(async (remote) => {
       try {
         return await this.#receive(namespace, remote, abort.signal)

@@ -6,7 +6,8 @@
  *
  * Invariants:
  *   V1. A source that breaks, is given up, or ends at another length than it said leaves nothing: no bytes, no charge, no descriptor.
- *   V2. Besides the body itself, one chunk is held.
+ *   V2. Besides the body itself, one chunk is held; a piece of a peer's stream (remote/pieces.ts) goes back when it has been written.
+ *   V3. However quickly a source gives, others of this event loop have their turn after TURN_BYTES.
  */
 import { Readable } from 'node:stream'
 import { PlatformError } from '#contract/errors.ts'
@@ -18,6 +19,7 @@ import type { Places } from './kept-body.ts'
 import type { Room } from './room.ts'
 import { copyBody } from './spill.ts'
 import type { NewBody } from './spill.ts'
+import { recycle } from './remote/pieces.ts'
 
 export interface Reception {
   readonly source: AsyncIterable<Uint8Array>
@@ -33,6 +35,8 @@ export interface Reception {
 
 /** Asked for at a time: few enough steps for a long stream, and little too much for a short one. */
 const STEP_BYTES = 4 * 1024 * 1024
+/** About a millisecond of writing to memory. */
+const TURN_BYTES = 2 * 1024 * 1024
 
 /**
  * @throws What the source throws; OBJECT_QUOTA_EXCEEDED, STORE_FULL, STORE_FAILED; CANCELLED; TRANSFER_BROKEN when the length is not `bytes`.
@@ -41,12 +45,18 @@ export async function receive(reception: Reception): Promise<KeptBody> {
   const { room, places, bytes: expected } = reception
   const reader = new Reader(reception.source, reception.signal)
   const body = new GrowingBody(reception)
+  let turnBytes = 0
   try {
     // What is known to be long needs one decision, and no move half way.
     if (expected !== undefined && expected > PACKED_BYTES_MAX) await body.reserve(expected)
     for (let chunk = await reader.next(); chunk !== undefined; chunk = await reader.next()) {
       if (expected !== undefined && body.bytes + chunk.length > expected) throw broken(body.bytes + chunk.length, expected)
       await body.write(chunk)
+      recycle(chunk)
+      turnBytes += chunk.length
+      if (turnBytes < TURN_BYTES) continue
+      turnBytes = 0
+      await new Promise((resolve) => setImmediate(resolve))
     }
     if (expected !== undefined && body.bytes !== expected) throw broken(body.bytes, expected)
     const { content, charge } = await body.finish()

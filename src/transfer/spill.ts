@@ -8,6 +8,7 @@
  *   F1. A body is complete when `finish` gives it; `discard` leaves nothing.
  *   F2. A full disk is STORE_FULL, and any other failure STORE_FAILED.
  *   F3. Copying takes one chunk of memory, however long the body is.
+ *   F4. Memory is written to at once, which is a copy; a thread of the pool would cost several times that. A file may have to wait for its disk, and others do not wait with it.
  */
 import assert from 'node:assert/strict'
 import { closeSync, mkdirSync, openSync, read, readdirSync, unlinkSync, write, writeSync } from 'node:fs'
@@ -26,6 +27,7 @@ export interface BodyMaker {
 export interface NewBody {
   readonly place: Place
   readonly bytes: number
+  /** Memory is written to before this returns (F4): whoever writes much lets others have their turn in between. */
   write(chunk: Uint8Array): Promise<void>
   /** For little, where waiting would cost more than writing. */
   writeNow(chunk: Uint8Array): void
@@ -126,6 +128,7 @@ class OpenBody implements NewBody {
   }
 
   async write(chunk: Uint8Array): Promise<void> {
+    if (this.place === 'memory') return this.writeNow(chunk)
     assert(this.#state === 'open', `a body that is ${this.#state} is written to`)
     this.#state = 'writing'
     try {

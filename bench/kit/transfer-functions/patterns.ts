@@ -72,11 +72,9 @@ async function drive(run: PatternRun): Promise<PatternTime> {
       consumed = [await consumeBy('patterns-gatherer', handles)]
       break
     case 'scatter':
-      consumed = await Promise.all(stamps.map(async (stamp, index) => {
-        const object = { handle: await putObject({ transport, stamp }, own[index]!, 1), stamp, instance }
-        handles.push(object)
-        return await consumeBy('patterns-consumer', [object])
-      }))
+      // All are put before anybody is invoked, so that each is got by an instance of its own.
+      handles.push(...(await Promise.all(stamps.map(async (stamp, index) => ({ handle: await putObject({ transport, stamp }, own[index]!, 1), stamp, instance })))))
+      consumed = await Promise.all(handles.map((object) => consumeBy('patterns-consumer', [object])))
       break
     case 'broadcast': {
       const object = { handle: await putObject({ transport, stamp: stamps[0]! }, own[0]!, degree), stamp: stamps[0]!, instance }

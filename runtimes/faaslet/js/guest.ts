@@ -131,7 +131,10 @@ export class JavaScriptGuest implements Guest {
   rest(faaslet: Faaslet): void {
     const { engine } = faaslet.state as Life
     this.enter(faaslet, () => {
-      engine.exports.qjs_free_value(engine.enter(Entry.rest, 0, undefined, undefined))
+      const result = engine.enter(Entry.rest, 0, undefined, undefined)
+      // The function has replaced what the prelude needs for it.
+      if (engine.isException(result)) throw new PlatformError('FUNCTION_THREW', 'its code threw while it was brought to rest')
+      engine.exports.qjs_free_value(result)
       this.#tidy(engine)
     })
   }

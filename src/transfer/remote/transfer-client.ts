@@ -9,7 +9,7 @@
  */
 import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
-import type { PeerOptions, Peers, RemoteLease, RemotePull } from '../peers.ts'
+import type { PeerOptions, Peers, RemoteLease, RemotePull, RemotePullOptions } from '../peers.ts'
 import type { Credentials } from './certificates.ts'
 import type { RemoteConfig } from './config.ts'
 import { PeerConnection } from './peer-connection.ts'
@@ -21,11 +21,6 @@ import type { Grant } from './receive-buffers.ts'
 export interface PeerDirectory {
   /** @returns Nothing when there is no such worker any more. */
   find(worker: string): PeerAddress | undefined
-}
-
-export interface RemoteOptions extends PeerOptions {
-  /** Whose buffers it uses. */
-  readonly namespace?: string
 }
 
 /** A connection, and what the client needs to know to choose among them. */
@@ -64,7 +59,7 @@ export class TransferClient implements Peers {
     return [...this.#slots.values()].flat().length
   }
 
-  async pull(worker: string, objectId: string, options: RemoteOptions = {}): Promise<RemotePull> {
+  async pull(worker: string, objectId: string, options: Partial<RemotePullOptions> = {}): Promise<RemotePull> {
     const grant = await this.#buffers.take(options.namespace ?? '', options.signal)
     try {
       return await this.#ask(worker, objectId, grant, options.signal)
@@ -74,7 +69,7 @@ export class TransferClient implements Peers {
     }
   }
 
-  async lease(worker: string, objectId: string, options: RemoteOptions = {}): Promise<RemoteLease> {
+  async lease(worker: string, objectId: string, options: PeerOptions = {}): Promise<RemoteLease> {
     return await this.#ask(worker, objectId, undefined, options.signal)
   }
 

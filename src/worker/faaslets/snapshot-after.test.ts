@@ -25,6 +25,7 @@ const js = { kind: 'js', snapshotAfter: AFTER } as const
 /** Makes a table at its first invocation, and does at an invocation what `do` says. */
 const lazy = {
   'index.js': `
+    import { invoke } from 'skep'
     let table
     let count = 0
     export async function main({ do: what } = {}) {
@@ -32,6 +33,8 @@ const lazy = {
       table ??= Array.from({ length: 20000 }, (_, at) => ({ at, text: 'entry ' + at }))
       if (what === 'throw') throw new Error('asked to')
       if (what === 'timer') setTimeout(() => {}, 60_000)
+      if (what === 'call') void invoke('nobody')
+      if (what === 'fetch') await fetch('http://127.0.0.1/').catch(() => {})
       return { wasThere, entry: table[19_999].text, count: ++count, random: Math.random(), id: crypto.randomUUID(), sinceMs: performance.now(), originMs: performance.timeOrigin }
     }
   `,
@@ -108,6 +111,18 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
     })
   }
 
+  test('after the first invocation already, also while the snapshot before it is still being written', async (context) => {
+    const { store } = await snapshotStore(context)
+    const ground = workerGround(context, { snapshots: store, runtimes })
+    for (let round = 1; round <= 5; round++) {
+      const instance = await ground.start(ground.revision(lazy, { ...js, snapshotAfter: 1 }, { number: round }))
+      assert.equal((await ask(ground, instance)).count, 1)
+      await eventually(() => store.list().find(({ revision }) => revision === `default/f@${round}`)?.answered === 1, 'the snapshot was taken anew')
+      assert.equal((await ask(ground, instance)).count, 2)
+    }
+    assert.deepEqual(ground.warnings, [])
+  })
+
   test('an invocation that comes while that instance is busy has one of its own, and is not counted', async (context) => {
     const { store } = await snapshotStore(context)
     const ground = workerGround(context, { snapshots: store, runtimes })
@@ -123,15 +138,16 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
     await eventually(() => store.list()[0]!.answered === AFTER, 'the snapshot was taken anew')
   })
 
-  test('an instance whose invocation failed, or left a timer, is not the one', async (context) => {
+  test('an instance whose invocation failed, or left a timer or a call, is not the one', async (context) => {
     const { store } = await snapshotStore(context)
     const ground = workerGround(context, { snapshots: store, runtimes })
     const instance = await ground.start(ground.revision(lazy, js))
-    for (const what of ['throw', 'timer']) {
+    for (const what of ['throw', 'timer', 'call']) {
       assert.deepEqual([(await ask(ground, instance)).count, (await ask(ground, instance)).count], [1, 2])
       await ask(ground, instance, what)
     }
-    for (let n = 1; n <= AFTER; n++) assert.equal((await ask(ground, instance)).count, n)
+    // One that is over when the invocation ends is no reason.
+    for (let n = 1; n <= AFTER; n++) assert.equal((await ask(ground, instance, 'fetch')).count, n)
     await eventually(() => store.list()[0]?.answered === AFTER, 'the snapshot was taken anew')
     assert.equal((await ask(ground, instance)).count, AFTER + 1)
     assert.deepEqual(ground.warnings, [])

@@ -46,7 +46,7 @@ interface Place {
   readonly revision: Revision
   readonly attachment: Attachment
   lease: SnapshotLease | undefined
-  /** Whether its ripe faaslet is being captured: it may be told of more than once. */
+  /** Whether its ripe faaslet was captured, or never will be: it is told of once more when the image changes. */
   isTaken: boolean
 }
 
@@ -57,6 +57,8 @@ const CONNECT_MS_MAX = 5_000
 export class SnapshotKeeper {
   readonly #options: SnapshotKeeperOptions
   readonly #places = new Map<string, Place>()
+  /** Revisions of which an image is on its way: whoever has another one is told of this one, and says again that it has. */
+  readonly #taking = new Set<string>()
   /** Captures under way. */
   readonly #pending = new Set<Promise<void>>()
   #sequence = 0
@@ -86,7 +88,7 @@ export class SnapshotKeeper {
     if (place === undefined || place.attachment.host !== host || this.#state === 'closed') return
     switch (event.event) {
       case 'booted':
-        if (event.capturable && this.#options.store.wants(this.identityOf(place.revision))) this.#begin(place, 'snapshot', () => this.#captureImage(place, 'image'))
+        if (event.capturable && this.#wants(place, 0)) this.#begin(place, 'snapshot', () => this.#captureImage(place, 'image'))
         return
       case 'ripe':
         return this.#ripe(place, event.why)
@@ -162,11 +164,19 @@ export class SnapshotKeeper {
     void running.then(() => this.#pending.delete(running))
   }
 
+  #wants({ revision }: Place, answered: number): boolean {
+    return !this.#taking.has(nameOf(revision)) && this.#options.store.wants(this.identityOf(revision), answered)
+  }
+
   #ripe(place: Place, why: string | undefined): void {
     const { revision } = place
     const { snapshotAfter } = revision.config
-    if (why !== undefined) return this.#options.warn(`the snapshot of ${nameOf(revision)} could not be taken anew after ${snapshotAfter} invocations: its instances start as before`, new Error(String(why).slice(0, 500)))
-    if (place.isTaken || snapshotAfter === 0 || !this.#options.store.wants(this.identityOf(revision), snapshotAfter)) return
+    if (place.isTaken || snapshotAfter === 0) return
+    if (why !== undefined) {
+      place.isTaken = true
+      return this.#options.warn(`the snapshot of ${nameOf(revision)} could not be taken anew after ${snapshotAfter} invocations: its instances start as before`, new Error(String(why).slice(0, 500)))
+    }
+    if (!this.#wants(place, snapshotAfter)) return
     place.isTaken = true
     this.#begin(place, `snapshot after ${snapshotAfter} invocations`, () => this.#captureImage(place, 'ripe'))
   }
@@ -175,9 +185,14 @@ export class SnapshotKeeper {
     const { revision } = place
     const answered = what === 'ripe' ? revision.config.snapshotAfter : 0
     const imageBytesMax = revision.config.memoryMb * 1024 * 1024
-    using stream = await this.#connect(place, what)
-    const { imageBytes, state, chunks } = await decodeCapture(stream.socket, { imageBytesMax })
-    await this.#options.store.put({ ...this.identityOf(revision), imageBytes, imageBytesMax, state, answered, chunks })
+    this.#taking.add(nameOf(revision))
+    try {
+      using stream = await this.#connect(place, what)
+      const { imageBytes, state, chunks } = await decodeCapture(stream.socket, { imageBytesMax })
+      await this.#options.store.put({ ...this.identityOf(revision), imageBytes, imageBytesMax, state, answered, chunks })
+    } finally {
+      this.#taking.delete(nameOf(revision))
+    }
     this.#tell(revision)
   }
 
