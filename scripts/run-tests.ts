@@ -29,7 +29,7 @@ export interface Counts {
   readonly skipped: number
 }
 
-const testFolders = ['src', 'runtimes', 'test', 'scripts', 'bench']
+const testFolders = ['src', 'runtimes', 'clients', 'test', 'scripts', 'bench', 'examples']
 /** A file that takes longer hangs: it holds a process, a port or a timer. */
 const FILE_MS_MAX = 5 * 60_000
 const SOAK_MS_MAX = 60 * 60_000

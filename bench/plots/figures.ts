@@ -17,9 +17,9 @@ import { say } from './scale.ts'
 import { document, element, line, rect, SERIES_COUNT, text, widthOf } from './svg.ts'
 import { thesisClaims, thesisConcurrency, thesisDesigns, thesisFunction } from './thesis-values.ts'
 
-const WIDTH = 760
-const MARGIN = 20
-const HEAD = 68
+export const WIDTH = 760
+export const MARGIN = 20
+export const HEAD = 68
 const MB = 1_000_000
 
 /** Of the restore modes: one colour each, in every figure. */
@@ -202,13 +202,13 @@ function spreadOf(lowMs: number | undefined, highMs: number | undefined): { read
   return lowMs === undefined || highMs === undefined ? {} : { low: lowMs, high: highMs }
 }
 
-function times(ratio: number): string {
+export function times(ratio: number): string {
   return Number.isFinite(ratio) ? `${ratio.toFixed(1)}×` : ''
 }
 
-type Sign = readonly [draw: (x: number, y: number) => string, name: string]
+export type Sign = readonly [draw: (x: number, y: number) => string, name: string]
 
-function legend(colours: readonly (readonly [string, number])[], y: number, signs: readonly Sign[]): string[] {
+export function legend(colours: readonly (readonly [string, number])[], y: number, signs: readonly Sign[]): string[] {
   const all: Sign[] = [...colours.map(([name, series]): Sign => [(x, at) => rect(x, at - 5, 12, 10, `f${series}`), name]), ...signs]
   let x = MARGIN
   return all.flatMap(([draw, name]) => {
@@ -218,7 +218,7 @@ function legend(colours: readonly (readonly [string, number])[], y: number, sign
   })
 }
 
-function figure(options: { readonly title: string; readonly note: string; readonly results: Pick<PlotResults, 'machine'>; readonly height: number; readonly content: readonly string[] }): string {
+export function figure(options: { readonly title: string; readonly note: string; readonly results: Pick<PlotResults, 'machine'>; readonly height: number; readonly content: readonly string[] }): string {
   const { title, note, results, content } = options
   const { machine } = results
   const height = options.height + (machine === undefined ? 12 : 26)

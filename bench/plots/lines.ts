@@ -31,6 +31,10 @@ export interface LinePanel {
   /** Without marks at the points, and upright between two of them: for distributions. */
   readonly steps?: boolean
   readonly series: readonly Series[]
+  /** Without the names of the series at their ends: a legend has them. */
+  readonly isUnnamed?: boolean
+  /** A value of x as people read it below its tick. Default: the number. */
+  readonly sayX?: (value: number) => string
 }
 
 const LEFT = 56
@@ -38,8 +42,8 @@ const BOTTOM = 40
 const LABEL_GAP = 14
 
 export function linePanel(box: Box, panel: LinePanel): string[] {
-  const { xLabel, yLabel, series, steps = false } = panel
-  const nameWidth = Math.max(0, ...series.map((one) => widthOf(one.name, 11))) + 12
+  const { xLabel, yLabel, series, steps = false, isUnnamed = false, sayX = say } = panel
+  const nameWidth = isUnnamed ? 4 : Math.max(0, ...series.map((one) => widthOf(one.name, 11))) + 12
   const plot = { left: box.x + LEFT, right: box.x + box.width - nameWidth, top: box.y + 22, bottom: box.y + box.height - BOTTOM }
   const points = series.flatMap((one) => one.points)
   const x = scaleOf(panel.x, points.map((point) => point.x), [plot.left, plot.right])
@@ -48,10 +52,11 @@ export function linePanel(box: Box, panel: LinePanel): string[] {
     text(yLabel, { x: plot.left - 6, y: box.y + 8, class: 'muted small', 'text-anchor': 'start' }),
     text(xLabel, { x: (plot.left + plot.right) / 2, y: plot.bottom + 34, class: 'muted small', 'text-anchor': 'middle' }),
     ...y.ticks.flatMap((tick) => [line(plot.left, y.at(tick), plot.right, y.at(tick), tick === y.domain[0] ? 'axis' : 'grid'), text(say(tick), { x: plot.left - 6, y: y.at(tick) + 4, class: 'muted small', 'text-anchor': 'end' })]),
-    ...x.ticks.flatMap((tick) => [line(x.at(tick), plot.bottom, x.at(tick), plot.bottom + 4, 'axis'), text(say(tick), { x: x.at(tick), y: plot.bottom + 17, class: 'muted small', 'text-anchor': 'middle' })]),
+    ...x.ticks.flatMap((tick) => [line(x.at(tick), plot.bottom, x.at(tick), plot.bottom + 4, 'axis'), text(sayX(tick), { x: x.at(tick), y: plot.bottom + 17, class: 'muted small', 'text-anchor': 'middle' })]),
   ]
   const shown = series.map((one) => ({ ...one, points: one.points.filter((point) => isShown(x, point.x) && isShown(y, point.y)) })).filter((one) => one.points.length > 0)
   for (const one of shown) drawn.push(...drawSeries(one, { x, y, steps }))
+  if (isUnnamed) return drawn
   const ends = shown.map((one) => ({ one, at: y.at(one.points.at(-1)!.y) })).sort((a, b) => a.at - b.at)
   for (const { one, at } of spread(ends, plot.top, plot.bottom)) drawn.push(text(one.name, { x: plot.right + 8, y: at + 4, class: `f${one.series} small` }))
   return drawn

@@ -1,19 +1,23 @@
 /**
- * Draws all figures that a file of results has something for: one that scenario `reap` has saved, or one of the form in results.ts.
+ * Draws all figures that a file of results has something for: one that scenario `reap` has saved, or those about transfers, or one of the form in results.ts.
  *
  *   node bench/plots/main.ts docs/results/DATE-reap.json docs/results/plots
+ *   node bench/plots/main.ts docs/results/DATE-transfers.json docs/results/plots
  */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { allFigures } from './figures.ts'
 import { fromReap } from './from-reap.ts'
+import { fromTransfers } from './from-transfers.ts'
 import { readResults } from './results.ts'
+import { transferFigures } from './transfer-figures.ts'
 
 /** @returns the paths of the files that were written. @throws Error when the file is none of results. */
 export function drawFigures(resultsPath: string, directory: string): string[] {
   const value: unknown = JSON.parse(readFileSync(resultsPath, 'utf8'))
-  const figures = allFigures(readResults(fromReap(value) ?? value))
+  const transfers = fromTransfers(value)
+  const figures = transfers === undefined ? allFigures(readResults(fromReap(value) ?? value)) : transferFigures(transfers)
   mkdirSync(directory, { recursive: true })
   return [...figures].map(([name, svg]) => {
     const path = join(directory, name)

@@ -4,7 +4,8 @@
  * Method: a producer and a consumer on the platform as a user starts it (kit/transfer-functions/pair.ts). `put` of the producer and `get` of the consumer are
  * timed where they are called, with the reading of the object's first and last byte; the figure is their sum, and `end_to_end` is the time from the begin of `put` until the
  * consumer has read, the invocation in between. `mb100_ms` is an object that was made in memory of the SDK's (`allocate`); `plain` lies in an ordinary Buffer,
- * which `put` copies once; `inline` is the same Buffer as the payload of the invocation, from the begin of that. Making the bytes is in no way's time. Every round takes each way in turn.
+ * which `put` copies once; `inline` is the same Buffer as the payload of the invocation, from the begin of that. Making the bytes is in no way's time. Every round takes each way in turn; before
+ * large objects count, each way has a transfer that does not: a virtual machine whose host takes free pages back pays for them again after a pause.
  *
  * Baselines: put and get by two processes over loopback, with connections that are open (kit/store-peer.ts): Redis, Skep's own S3 endpoint (durable when PUT answers), the object store of
  * NATS in memory; the quickest of them is `best_storage`. Raw TCP between them, and gRPC's streaming in 64 KB as in the thesis: there is no put, and the consumer has the object in
@@ -33,6 +34,8 @@ const SIZES = { kb10: 10_000, kb100: 100_000, mb1: 1_000_000, mb10: 10_000_000, 
 type Size = keyof typeof SIZES
 /** Transfers of each way in a round, by the size. */
 const TIMES: Readonly<Record<Size, number>> = { kb10: 60, kb100: 30, mb1: 25, mb10: 3, mb100: 1 }
+/** Before each turn with objects of at least 10 MB. */
+const UNCOUNTED_TIMES = 1
 /** The first transfers of small objects are those of code that was not compiled yet. */
 const WARM_UP_TIMES = 10
 const WAYS = ['allocated', 'plain', 'inline'] as const satisfies readonly PairWay[]
@@ -85,17 +88,25 @@ async function sampleSize(context: BenchContext, platform: RunningPlatform, peer
     context.step(`${size}: ${turn < 1 ? 'warming up' : `round ${turn} of ${rounds}`}`)
     const into = turn < 1 ? {} : samples
     await sampleFunctions(platform, 'producer', size, [...WAYS, ...(size === 'mb100' ? COPIES : [])], into)
-    for (const [name, run] of Object.entries(baselines)) for (let time = 0; time < TIMES[size]; time++) (into[name] ??= []).push(await run())
+    for (const [name, run] of Object.entries(baselines)) {
+      for (let time = 0; time < uncountedTimes(size); time++) await run()
+      for (let time = 0; time < TIMES[size]; time++) (into[name] ??= []).push(await run())
+    }
   }
   return samples
 }
 
 async function sampleFunctions(platform: RunningPlatform, producer: string, size: Size, ways: readonly PairWay[], into: Samples): Promise<void> {
-  const answer = await call<Record<PairWay, Sample[]>>(platform, producer, { ways, bytes: SIZES[size], times: TIMES[size] })
+  const answer = await call<Record<PairWay, Sample[]>>(platform, producer, { ways, bytes: SIZES[size], times: uncountedTimes(size) + TIMES[size] })
   for (const way of ways) {
-    (into[way] ??= []).push(...answer[way].map(way === 'inline' ? ({ endToEndMs }) => endToEndMs : sumOf))
-    if (way === 'allocated' || way === 'plain') (into[`${way} end to end`] ??= []).push(...answer[way].map(({ endToEndMs }) => endToEndMs))
+    const counted = answer[way].slice(uncountedTimes(size))
+    ;(into[way] ??= []).push(...counted.map(way === 'inline' ? ({ endToEndMs }) => endToEndMs : sumOf))
+    if (way === 'allocated' || way === 'plain') (into[`${way} end to end`] ??= []).push(...counted.map(({ endToEndMs }) => endToEndMs))
   }
+}
+
+function uncountedTimes(size: Size): number {
+  return TIMES[size] < TIMES.mb1 ? UNCOUNTED_TIMES : 0
 }
 
 function summary(bySize: Readonly<Record<Size, Samples>>, python: Samples, stores: readonly string[], rounds: number): BenchResult {

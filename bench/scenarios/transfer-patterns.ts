@@ -4,14 +4,15 @@
  * Method: the thesis's patterns (6.5.4) with degrees 1 to 32, objects of 10 KB and of 10 MB, on one platform whose functions hold one invocation at a time, so that every producer and
  * consumer is an instance of its own; all are there before anything is measured. The time is taken by the driver and the consumers (kit/transfer-functions/patterns.ts): from
  * the first put or invocation until the last consumer has read. `touched` reads the first and the last byte of each object, `summed` all of them (CRC-32). Transports run the same code in the same
- * instances, in turn; every object lies in an ordinary buffer before it is put, and differs from all earlier ones. Each way has at least three rounds, and as many more as
- * fit into its time; figures are medians, ratios are medians of the rounds' ratios.
+ * instances, in turn; every object lies in an ordinary buffer before it is put, and differs from all earlier ones. There are at least three rounds, and as many more as
+ * fit into their time; figures are medians, ratios are medians of the rounds' ratios. A transport's turn begins with a run that does not count: a virtual machine whose host takes
+ * free pages back pays for them again after a pause.
  *   s3     Skep's own S3 endpoint, over loopback, durable when PUT answers: the baseline of the ratios. In the thesis it was AWS S3
  *   redis  Debian's redis-server on loopback, in memory only
  *
  * Not measured: several hosts; a machine with a core for each instance (the thesis's had 96: here N instances share what there is, which costs every transport the same); cold starts.
  *
- * Arguments: `degrees=1,2,4,8,16,32`  `patterns=gather,scatter,broadcast`  `seconds=150` (of measuring, about)  `save` (adds the result to docs/results/<date>-transfers.json, for the plots)
+ * Arguments: `degrees=1,2,4,8,16,32`  `patterns=gather,scatter,broadcast`  `seconds=120` (of measuring, at least)  `save` (adds the result to docs/results/<date>-transfers.json, for the plots)
  */
 import type { BenchContext, BenchResult } from '#cli/commands/bench.ts'
 import { call, deployFile } from '../kit/deploy-file.ts'
@@ -28,13 +29,20 @@ const patterns: readonly Pattern[] = ['gather', 'scatter', 'broadcast']
 const SIZES = { kb10: 10_000, mb10: 10_000_000 } as const
 type Size = keyof typeof SIZES
 const READINGS: readonly Reading[] = ['touched', 'summed']
+const WARM_UP_RUNS = 10
 const ROUNDS_MIN = 3
 const ROUNDS_MAX = 25
 
-/** One pattern, size, degree and reading: ms of each transport, by the round. */
-interface Cell extends Omit<PatternRun, 'transport' | 'bytes'> {
+/** One pattern, size and degree. */
+interface Place extends Omit<PatternRun, 'transport' | 'bytes' | 'reading'> {
   readonly size: Size
-  readonly ms: Readonly<Partial<Record<PatternTransport, readonly number[]>>>
+}
+
+/** ms of each transport, by the round. */
+type Times = Readonly<Partial<Record<PatternTransport, readonly number[]>>>
+
+interface Cell extends Place {
+  readonly ms: Readonly<Record<Reading, Times>>
   /** The fewest of a run: producers and consumers. */
   readonly instances: number
 }
@@ -48,11 +56,11 @@ export default async function measure(context: BenchContext): Promise<BenchResul
   context.step('deploying')
   await deploy(platform, Math.max(...asked.degrees), redis?.url)
 
-  const wanted = asked.patterns.flatMap((pattern) => Object.keys(SIZES).flatMap((size) => asked.degrees.flatMap((degree) => READINGS.map((reading) => ({ pattern, size: size as Size, degree, reading })))))
+  const wanted = asked.patterns.flatMap((pattern) => Object.keys(SIZES).flatMap((size) => asked.degrees.map((degree): Place => ({ pattern, size: size as Size, degree }))))
   const cells: Cell[] = []
   for (const one of wanted) {
-    context.step(`${one.pattern} of ${one.degree} × ${one.size}, ${one.reading}`)
-    cells.push({ ...one, ...(await measureCell(platform, transports, one, (1000 * asked.seconds) / wanted.length, context.quick ? 1 : ROUNDS_MIN)) })
+    context.step(`${one.pattern} of ${one.degree} × ${one.size}`)
+    cells.push(await measureCell(platform, transports, one, (1000 * asked.seconds) / wanted.length, context.quick ? 1 : ROUNDS_MIN))
   }
   const result = summary(cells)
   if (asked.isSaved) process.stderr.write(`${saveTransfers(context.root, 'transfer-patterns', result)}\n`)
@@ -70,23 +78,27 @@ async function deploy(platform: RunningPlatform, degreeMax: number, redis: strin
   for (const name of ['patterns-producer', 'patterns-consumer']) await deployFile(platform, name, 'transfer-functions/patterns.ts', { ...shared, memoryMb: 512, instancesMin: degreeMax })
 }
 
-/** Each transport in turn, the order turning round by round, after one that does not count. */
-async function measureCell(platform: RunningPlatform, transports: readonly PatternTransport[], { pattern, size, degree, reading }: Omit<Cell, 'ms' | 'instances'>, budgetMs: number, roundsMin: number): Promise<Pick<Cell, 'ms' | 'instances'>> {
-  const ms: Partial<Record<PatternTransport, number[]>> = {}
-  const run = (transport: PatternTransport): Promise<PatternTime> => call(platform, 'patterns-driver', { pattern, degree, bytes: SIZES[size], transport, reading } satisfies PatternRun)
-  // The first reading has warmed up what the second needs.
-  if (reading === 'touched') for (const transport of transports) await run(transport)
+/** Each transport in turn, the order turning round by round. */
+async function measureCell(platform: RunningPlatform, transports: readonly PatternTransport[], place: Place, budgetMs: number, roundsMin: number): Promise<Cell> {
+  const { pattern, size, degree } = place
+  const ms: Record<Reading, Partial<Record<PatternTransport, number[]>>> = { touched: {}, summed: {} }
   let instances = Infinity
+  const run = (transport: PatternTransport, reading: Reading): Promise<PatternTime> => call(platform, 'patterns-driver', { pattern, degree, bytes: SIZES[size], transport, reading } satisfies PatternRun)
+  // The first runs of small objects are those of code that was not compiled yet.
+  if (size === 'kb10') for (const transport of transports) for (let time = 0; time < WARM_UP_RUNS; time++) await run(transport, 'summed')
   const startedMs = performance.now()
   for (let pass = 0; pass < ROUNDS_MAX && (pass < roundsMin || performance.now() - startedMs < budgetMs); pass++) {
     for (let turn = 0; turn < transports.length; turn++) {
       const transport = transports[(turn + pass) % transports.length]!
-      const time = await run(transport)
-      ;(ms[transport] ??= []).push(time.ms)
-      instances = Math.min(instances, time.instances)
+      await run(transport, 'touched')
+      for (const reading of READINGS) {
+        const time = await run(transport, reading)
+        ;(ms[reading][transport] ??= []).push(time.ms)
+        instances = Math.min(instances, time.instances)
+      }
     }
   }
-  return { ms, instances }
+  return { ...place, ms, instances }
 }
 
 /** Keys: `gather_mb10_xdt_ms`, and with all bytes read `gather_mb10_xdt_summed_ms`; in each, by the degree. */
@@ -97,35 +109,37 @@ function summary(cells: readonly Cell[]): BenchResult {
   const byDegree = (into: Record<string, Record<string, number> | number>, key: string, { degree }: Cell, value: number): void => void (((into[key] ??= {}) as Record<string, number>)[degree] = round(value, 3))
   for (const cell of cells) {
     const name = `${cell.pattern}_${cell.size}`
-    const suffix = cell.reading === 'summed' ? '_summed' : ''
-    for (const [transport, ms] of Object.entries(cell.ms)) {
-      byDegree(transport === 'xdt' ? figures : baselines, `${name}_${transport}${suffix}_ms`, cell, median(ms))
-      // As in the thesis: what arrived at all consumers, over the time.
-      if (suffix === '') byDegree(transport === 'xdt' ? figures : baselines, `${name}_${transport}_mb_per_s`, cell, (cell.degree * SIZES[cell.size]) / 1000 / median(ms))
+    for (const reading of READINGS) {
+      const suffix = reading === 'summed' ? '_summed' : ''
+      for (const [transport, ms] of Object.entries(cell.ms[reading])) {
+        const into = transport === 'xdt' ? figures : baselines
+        byDegree(into, `${name}_${transport}${suffix}_ms`, cell, median(ms))
+        // As in the thesis: what arrived at all consumers, over the time.
+        if (reading === 'touched') byDegree(into, `${name}_${transport}_mb_per_s`, cell, (cell.degree * SIZES[cell.size]) / 1000 / median(ms))
+        if (transport !== 'xdt') byDegree(ratios, `${name}_vs_${transport}${suffix}`, cell, ratioOf(cell.ms[reading], transport as PatternTransport))
+      }
     }
-    for (const transport of ['s3', 'redis'] as const) if (cell.ms[transport] !== undefined) byDegree(ratios, `${name}_vs_${transport}${suffix}`, cell, ratioOf(cell, transport))
-    byDegree(figures, `${cell.pattern}_instances`, cell, Math.min(figures[`${cell.pattern}_instances`]?.[cell.degree] ?? Infinity, cell.instances))
-    byDegree(figures, 'rounds', cell, Math.min(figures['rounds']?.[cell.degree] ?? Infinity, cell.ms.xdt!.length))
+    for (const [key, value] of [[`${cell.pattern}_instances`, cell.instances], ['rounds', cell.ms.touched.xdt!.length]] as const) byDegree(figures, key, cell, Math.min(figures[key]?.[cell.degree] ?? Infinity, value))
   }
   for (const pattern of patterns) {
     for (const [key, transport, reading] of [['min', 's3', 'touched'], ['summed_min', 's3', 'summed'], ['vs_redis_min', 'redis', 'touched'], ['vs_redis_summed_min', 'redis', 'summed']] as const) {
-      const of = cells.filter((cell) => cell.pattern === pattern && cell.reading === reading && cell.ms[transport] !== undefined)
-      if (of.length > 0) ratios[`${pattern}_${key}`] = round(Math.min(...of.map((cell) => ratioOf(cell, transport))))
+      const of = cells.filter((cell) => cell.pattern === pattern && cell.ms[reading][transport] !== undefined)
+      if (of.length > 0) ratios[`${pattern}_${key}`] = round(Math.min(...of.map((cell) => ratioOf(cell.ms[reading], transport))))
     }
   }
   return { figures, baselines, ratios }
 }
 
-function ratioOf({ ms }: Cell, transport: PatternTransport): number {
+function ratioOf(ms: Times, transport: PatternTransport): number {
   return median(ms[transport]!.map((other, pass) => other / ms.xdt![pass]!))
 }
 
 function parseArgs({ args, quick }: BenchContext): { readonly degrees: readonly number[]; readonly patterns: readonly Pattern[]; readonly seconds: number; readonly isSaved: boolean } {
   const values = new Map(args.map((arg) => arg.replace(/^--/, '').split('=') as [string, string | undefined]))
-  for (const name of values.keys()) if (!['degrees', 'patterns', 'seconds', 'save'].includes(name)) throw new Error(`transfer-patterns knows degrees=1,2,4,8,16,32 patterns=gather,scatter,broadcast seconds=150 save, and not ${name}`)
+  for (const name of values.keys()) if (!['degrees', 'patterns', 'seconds', 'save'].includes(name)) throw new Error(`transfer-patterns knows degrees=1,2,4,8,16,32 patterns=gather,scatter,broadcast seconds=120 save, and not ${name}`)
   const degrees = values.get('degrees')?.split(',').map(Number) ?? (quick ? [1, 4] : [1, 2, 4, 8, 16, 32])
   if (!degrees.every((degree) => Number.isInteger(degree) && degree > 0 && degree <= 64)) throw new Error(`degrees is ${values.get('degrees')}, and has to be whole numbers from 1 to 64`)
   const named = values.get('patterns')?.split(',') ?? patterns
   if (!named.every((one): one is Pattern => patterns.some((pattern) => pattern === one))) throw new Error(`patterns is ${values.get('patterns')}, and has to be of ${patterns.join(', ')}`)
-  return { degrees, patterns: named, seconds: quick ? 0 : Number(values.get('seconds') ?? 150), isSaved: values.has('save') }
+  return { degrees, patterns: named, seconds: quick ? 0 : Number(values.get('seconds') ?? 120), isSaved: values.has('save') }
 }

@@ -11,7 +11,7 @@
  * goes over the same 256 KB, which the processor's cache holds. `blobs` is an object store of S3's kind, over HTTP, durable when PUT
  * answers; `redis` is Redis, in memory, no TLS. Both run on the producer's host, may use both cores, and are asked over open connections. With storage, time
  * is put and get, for us too, where put copies the object out of an ordinary buffer; `in_place` is a producer that made it in memory that it had allocated for
- * it. `vs_storage` is against the quicker of the two stores.
+ * it. `vs_storage` is against `blobs`, because the thesis compares with S3; `vs_redis` stands beside it: storage in memory, as ours is, but without encryption.
  *
  * Not measured: a network with a delay or a loss of its own, more than two hosts, sandboxes (see transfer-patterns).
  *
@@ -30,6 +30,8 @@ const MB100 = 100_000_000
 const WINDOW = remoteDefaults.windowBytes
 const SIZES = { kb10: 10_000, kb100: 100_000, mb1: 1_000_000, mb10: 10_000_000, mb100: MB100 } as const
 const DEPTHS = [64, 128, 256, 512, 1024, 2048, 4096].map((kb) => kb * KB)
+/** The store of S3's kind. */
+const S3 = 'blobs'
 const TCP_WRITES = { 'writes of 64 KB': 64 * KB, 'writes of 256 KB': 256 * KB, 'one write': MB100 } as const
 
 /** Samples of each way, by its name. */
@@ -62,7 +64,7 @@ export default async function transferRemote(context: BenchContext): Promise<Ben
   const rate = (ms: number): number => Math.round(MB100 / 1000 / ms)
   const tcp = Object.keys(TCP_WRITES)
   const [p50, p99] = [50, 99].map((p) => (way: string) => percentile(latency[way]!, p)) as [(way: string) => number, (way: string) => number]
-  const storage = (p: (way: string) => number): number => Math.min(...stores.names.map(p))
+  const others = stores.names.filter((name) => name !== S3)
   return {
     figures: {
       mb100_mb_per_s: rate(median(bandwidth['cut-through']!)),
@@ -89,10 +91,11 @@ export default async function transferRemote(context: BenchContext): Promise<Ben
       mb100_vs_tcp_static: round(median(bandwidth['cut-through']!.map((ms, index) => bandwidth['static']![index]! / ms))),
       // The samples that were disturbed least: for a machine that others use, too.
       mb100_vs_tcp_of_minima: round(Math.min(...tcp.map((way) => Math.min(...bandwidth[way]!))) / Math.min(...bandwidth['cut-through']!)),
-      mb1_p50_vs_storage: round(storage(p50) / p50('cut-through')),
-      mb1_p99_vs_storage: round(storage(p99) / p99('cut-through')),
-      mb1_in_place_p50_vs_storage: round(storage(p50) / p50('in place')),
-      ...Object.fromEntries(stores.names.flatMap((name) => [[`mb1_p50_vs_${name}`, round(p50(name) / p50('cut-through'))], [`mb1_p99_vs_${name}`, round(p99(name) / p99('cut-through'))]])),
+      mb1_p50_vs_storage: round(p50(S3) / p50('cut-through')),
+      mb1_p99_vs_storage: round(p99(S3) / p99('cut-through')),
+      mb1_in_place_p50_vs_storage: round(p50(S3) / p50('in place')),
+      mb1_in_place_p99_vs_storage: round(p99(S3) / p99('in place')),
+      ...Object.fromEntries(others.flatMap((name) => [[`mb1_p50_vs_${name}`, round(p50(name) / p50('cut-through'))], [`mb1_p99_vs_${name}`, round(p99(name) / p99('cut-through'))], [`mb1_in_place_p50_vs_${name}`, round(p50(name) / p50('in place'))]])),
       figure_6_3_cut_through_vs_store_and_forward: Object.fromEntries(Object.entries(bySize).map(([name, ms]) => [name, round(ms['store-and-forward']! / ms['cut-through']!)])),
     },
   }

@@ -20,7 +20,7 @@ export interface Faaslet {
   bootDeadlineMs?: number
   /** The guest's own, for this one faaslet. */
   state: unknown
-  /** Where bodies were mapped over its memory (passed-memory.ts), pages of 4 KB. */
+  /** Where bodies were mapped over its memory in this invocation (passed-memory.ts), pages of 4 KB; undefined when that was never done. */
   mapped?: { readonly page: number; readonly pages: number }[]
 }
 

@@ -2,7 +2,7 @@
  * The faaslet host: one process that runs the faaslets of one tenant, inside a process sandbox.
  *
  *   descriptor 3       commands of the platform, events of the host (contract/frames.ts)
- *   descriptor 5       bodies that are passed as memory, of all revisions (passed-memory.ts)
+ *   descriptor 5       sockets over which bodies are passed as memory, one for each revision (passed-memory.ts)
  *   /app/<id>.sock     one connection per revision: frames, as a runtime of its own has them on descriptor 3
  *   /app/<id>/         that revision's code and snapshot, read-only
  *
@@ -53,7 +53,7 @@ control.send(FrameType.hello, 0, 0, JSON.stringify(hello))
 function obey(command: HostCommand): void {
   switch (command.do) {
     case 'attach':
-      return attach(command.id, join(root, command.socket))
+      return attach(command.id, join(root, command.socket), command.memory === undefined ? undefined : memorySocket?.divide(command.memory))
     case 'use':
       return served.get(command.id)?.use(command.snapshot)
     case 'capture':
@@ -61,14 +61,15 @@ function obey(command: HostCommand): void {
   }
 }
 
-function attach(id: string, path: string): void {
-  const memory = memorySocket === undefined ? undefined : new HostMemory(memorySocket)
+function attach(id: string, path: string, socket: MemorySocket | undefined): void {
+  const memory = socket === undefined ? undefined : new HostMemory(socket)
   const host = new Host({
     to: { path },
     memory,
     exit: () => {
       if (!served.delete(id)) return
       revision.close()
+      socket?.close()
       void host.channel.close()
     },
   })

@@ -35,8 +35,7 @@ export class Memories {
   take(): HeldMemory {
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
-    const memory = new WebAssembly.Memory(this.#pages)
-    return { memory, paged: adoptMemory(memory) }
+    return holdMemory(new WebAssembly.Memory(this.#pages))
   }
 
   /** @param image What it was restored from, if it is to be restored from that again. */
@@ -46,16 +45,21 @@ export class Memories {
     if (isAsMade && this.#idle.length < IDLE_MAX && paged instanceof MappedMemory) {
       paged.release(image)
       this.#idle.push(held)
-    } else this.drop(held)
-  }
-
-  /** Its pages go at once; its addresses when the collector finds it. */
-  drop({ paged }: HeldMemory): void {
-    if (paged instanceof MappedMemory) paged.empty()
-    paged[Symbol.dispose]()
+    } else drop(held)
   }
 
   close(): void {
-    for (const held of this.#idle.splice(0)) this.drop(held)
+    for (const held of this.#idle.splice(0)) drop(held)
   }
+}
+
+/** A memory that is to be dropped when it was used. */
+export function holdMemory(memory: WebAssembly.Memory): HeldMemory {
+  return { memory, paged: adoptMemory(memory) }
+}
+
+/** Its pages go at once, also those that it has grown by and what was mapped over them; its addresses when the collector finds it. */
+export function drop({ paged }: HeldMemory): void {
+  if (paged instanceof MappedMemory) paged.empty()
+  paged[Symbol.dispose]()
 }

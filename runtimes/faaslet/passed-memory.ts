@@ -1,13 +1,15 @@
 /**
- * Bodies that are passed as memory, in a faaslet host: one socket and one row of numbers for the process, one {@link HostMemory} per revision.
+ * Bodies that are passed as memory, in a faaslet host: a socket for each revision, which comes over the process's own.
  *
  * Thesis 6.3, as runtimes/node/memory.ts has it for a process of its own. What differs: memory that has come in keeps its descriptor, so
  * that it can be mapped into a faaslet's linear memory instead of being copied there.
  *
- *   platform ── n, fd ──▶ MemorySocket ── frame of any revision names n ──▶ take: a view ──▶ read, or mapInto: pages of the guest
+ *   platform ── n, socket ──▶ MemorySocket of the process ── `attach` names n ──▶ MemorySocket of a revision
+ *   platform ── n, fd ──▶ MemorySocket of a revision ── a frame names n ──▶ take: a view ──▶ read, or mapInto: pages of the guest
  *
  * Invariants:
- *   HM1. Numbers are unique in the process. Frames of several revisions' connections come in any order: what is not named yet waits.
+ *   HM1. What comes over one socket is named in the same order, by one connection: whatever lies before it was given up. Revisions share none,
+ *        so that none is held up by what another has passed, or has not taken.
  *   HM2. A descriptor is closed when its body is released, at the latest when nobody has the view any more.
  *   HM3. At most half of the function's memory is copied to be passed, as much as other kinds may allocate; more is streamed.
  */
@@ -19,24 +21,21 @@ import { sharedMemory, type SharedMemory } from '../../src/transfer/shared-memor
 import { Memory } from '../node/memory.ts'
 
 const NUMBER_MAX = 2 ** 32 - 1
-/** Of connections that ended before their frame was read; the oldest is let go. A frame that still comes finds nothing, and ends its connection. */
-const WAITING_MAX = 1024
 const NO_BYTES = Buffer.alloc(0)
 
-/** The process's end of the socket. */
+/** This end of a socket, with a row of numbers of its own. */
 export class MemorySocket {
   readonly native: SharedMemory
   readonly #socket: number
-  /** Descriptors whose frame has not come, by number. */
-  readonly #waiting = new Map<number, number>()
   #nextNumber = 0
+  #state: 'open' | 'closed' = 'open'
 
   constructor(native: SharedMemory, socket: number) {
     this.native = native
     this.#socket = socket
   }
 
-  /** Undefined where there is no addon, or no socket: all bodies are then streamed. The addon has to be loaded. */
+  /** The process's. Undefined where there is no addon, or no socket: all bodies are then streamed. The addon has to be loaded. */
   static find(): MemorySocket | undefined {
     const native = sharedMemory()
     try {
@@ -46,31 +45,38 @@ export class MemorySocket {
     }
   }
 
-  /** @returns its number; undefined when the socket is full. */
+  /** @returns its number; undefined when the socket is full, or closed. */
   pass(fd: number): number | undefined {
     const n = this.#nextNumber
-    if (!this.native.pass(this.#socket, n, fd)) return undefined
+    try {
+      if (this.#state === 'closed' || !this.native.pass(this.#socket, n, fd)) return undefined
+    } catch {
+      // Too many descriptors are on their way, or its other end is closed.
+      return undefined
+    }
     this.#nextNumber = n === NUMBER_MAX ? 0 : n + 1
     return n
   }
 
   /** The descriptor is the caller's. @throws PROTOCOL_BROKEN when it has not come. */
   receive(n: number): number {
-    const waiting = this.#waiting.get(n)
-    if (waiting !== undefined) {
-      this.#waiting.delete(n)
-      return waiting
-    }
     for (;;) {
-      const received = this.native.receive(this.#socket)
+      const received = this.#state === 'open' ? this.native.receive(this.#socket) : undefined
       if (received === undefined) throw new PlatformError('PROTOCOL_BROKEN', `The frame protocol was broken: memory ${n} was named and not passed.`)
       if (received.number === n) return received.fd
-      this.#waiting.set(received.number, received.fd)
-      if (this.#waiting.size <= WAITING_MAX) continue
-      const [[oldest, fd]] = this.#waiting as unknown as [[number, number]]
-      this.#waiting.delete(oldest)
-      closeSync(fd)
+      closeSync(received.fd)
     }
+  }
+
+  /** The socket that was passed under this number. @throws PROTOCOL_BROKEN */
+  divide(n: number): MemorySocket {
+    return new MemorySocket(this.native, this.receive(n))
+  }
+
+  /** Bodies are streamed from now on. */
+  close(): void {
+    if (this.#state === 'open') closeSync(this.#socket)
+    this.#state = 'closed'
   }
 }
 

@@ -2,7 +2,7 @@
  * One faaslet of a revision that answers its first invocations one after the other, until its memory becomes the revision's image
  * (config `snapshotAfter`): what a function makes at its first calls and keeps, a table or a cache, is then there in every new one.
  *
- *   wanted ──a faaslet is made──▶ busy ──answered──▶ free ──next invocation──▶ busy ─ … ─▶ resting ──▶ ripe ──captured, or another is the image──▶ done
+ *   wanted ──a faaslet is made──▶ busy ──answered──▶ free ──next one──▶ busy ─ … ─▶ resting ─▶ ripe ──captured, or another is the image──▶ done
  *      ▲                            │
  *      └─ failed, or left a call ───┘ more than TRIES_MAX times: done
  *
@@ -13,6 +13,7 @@
  * Invariants:
  *   RP1. What is captured has answered at least as many invocations as it was to, none failed, and nothing of any was cut off at its end.
  *   RP2. The memory of a ripe faaslet is not touched until it was captured, and given back then: whoever takes it disposes it.
+ *   RP3. No object was ever mapped into it: an image would keep its bytes beyond the object's own end.
  */
 import { PlatformError } from '../../src/contract/errors.ts'
 import { TemplateSource } from './faaslet-source.ts'
@@ -74,10 +75,10 @@ export class Ripening<Kept extends Resting> {
   /** @param kept Undefined when it, or its invocation, has failed. @returns whether it stays here; otherwise it is its owner's again. */
   ended(guest: Guest, kept: Kept | undefined): boolean {
     if (this.#state.kind !== 'busy') return false
-    const problem = kept === undefined ? 'an invocation failed' : guest.cutOff?.(kept.faaslet)
+    const problem = kept === undefined ? 'an invocation failed' : kept.faaslet.mapped !== undefined ? 'a body was mapped into its memory' : guest.cutOff?.(kept.faaslet)
     if (kept === undefined || problem !== undefined) {
       this.#state = { kind: 'wanted' }
-      if (++this.#tries >= TRIES_MAX) this.#giveUp(`each of ${TRIES_MAX} instances had an invocation that failed or was cut off, the last one: ${problem}`)
+      if (++this.#tries >= TRIES_MAX) this.#giveUp(`each of ${TRIES_MAX} instances had an invocation after which it could not be the one, the last one: ${problem}`)
       return false
     }
     if (++this.#answered < this.#options.after) this.#state = { kind: 'free', kept }

@@ -27,7 +27,7 @@ import { boot, capture, newMemory, restore } from './faaslets.ts'
 import type { Faaslet, Guest } from './guest.ts'
 import { makeGuest } from './make-guest.ts'
 import type { MadeGuest } from './make-guest.ts'
-import { Memories } from './memories.ts'
+import { drop, holdMemory, Memories } from './memories.ts'
 import type { HeldMemory } from './memories.ts'
 import type { HostMemory } from './passed-memory.ts'
 import { Ripening } from './ripening.ts'
@@ -193,7 +193,7 @@ export class ServedRevision implements Instance {
     sourced.inUse++
     const { recording } = await this.#fill(sourced, held)
     this.#made.shape = this.#made.shapeOf(restore(this.#made.guest, held.memory, sourced.source.state))
-    sourced.memories.drop(held)
+    drop(held)
     sourced.inUse--
     // This was no invocation: the first one is to be recorded.
     if (recording !== undefined) sourced.source.recordAgain()
@@ -216,7 +216,7 @@ export class ServedRevision implements Instance {
       return sourced.source.fill(held)
     } catch (thrown) {
       sourced.inUse--
-      sourced.memories.drop(held)
+      drop(held)
       throw this.#lost(sourced, thrown)
     }
   }
@@ -269,14 +269,16 @@ export class ServedRevision implements Instance {
     if (held !== undefined && source !== undefined) this.#finishRecording(working, isSound)
     const isReusable = isSound && faaslet !== undefined && (guest.isReusable?.(faaslet) ?? true)
     if (faaslet?.mapped !== undefined) faaslet.mapped = []
-    const kept = faaslet === undefined ? undefined : { faaslet, held, source, letGo: () => this.#giveBack(held, source) }
+    const kept = faaslet === undefined ? undefined : { faaslet, held, source, letGo: () => this.#giveBack(faaslet, held, source) }
     // One whose invocation failed may be sound; others are not to be made of it.
     if (working.ripens && this.#ripening!.ended(guest, isReusable && !working.invocation.hasFailed ? kept : undefined)) return
     if (isReusable && this.#frame.faaslet!.reuse) this.#kept.push(kept!)
-    else this.#giveBack(held, source)
+    else this.#giveBack(faaslet, held, source)
   }
 
-  #giveBack(held: HeldMemory | undefined, source: Sourced | undefined): void {
+  #giveBack(faaslet: Faaslet | undefined, held: HeldMemory | undefined, source: Sourced | undefined): void {
+    // One that was booted for this invocation alone: what it has mapped is not to wait for the collector.
+    if (held === undefined && faaslet !== undefined && faaslet.memory.buffer.byteLength > 0) drop(holdMemory(faaslet.memory))
     if (held === undefined || source === undefined) return
     source.memories.give(held, source.source.image)
     source.inUse--
@@ -306,7 +308,7 @@ export class ServedRevision implements Instance {
 
   #notStarted(invocation: Invocation, sourced: Sourced, held: HeldMemory, error: unknown): void {
     sourced.inUse--
-    sourced.memories.drop(held)
+    drop(held)
     invocation.fail(PlatformError.from(this.#lost(sourced, error)))
   }
 

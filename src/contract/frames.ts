@@ -78,7 +78,10 @@ export const USAGE_BYTES = 8
 export const PAYLOAD_BYTES_MAX = 1024 * 1024
 /** What travels with an invocation at most (design: control and data are split). Larger bodies are streamed. */
 export const INLINE_BYTES_MAX = 64 * 1024
-/** Where memory is passed (transfer/README.md): a socket of packets, in the runtime. 3 is the channel, 4 the sandbox's own. */
+/**
+ * Where memory is passed (transfer/README.md): a socket of packets, in the runtime. 3 is the channel, 4 the sandbox's own. A faaslet host is passed
+ * another such socket over it for each revision.
+ */
 export const MEMORY_FD = 5
 /** Numbers whose frame has not come yet, at most: a sender that is further ahead breaks the protocol. */
 export const PASSED_AHEAD_MAX = 64
@@ -144,8 +147,8 @@ export interface SnapshotUse {
 
 /** What the platform asks of a faaslet host. `socket` names a socket below /app that the host is to connect to. */
 export type HostCommand =
-  /** Serve a revision: frames on that connection, as on the channel of an instance of its own. */
-  | { readonly do: 'attach'; readonly id: string; readonly socket: string }
+  /** Serve a revision: frames on that connection, as on the channel of an instance of its own; `memory` is the number under which its socket for memory was passed. */
+  | { readonly do: 'attach'; readonly id: string; readonly socket: string; readonly memory?: number }
   /** Write the snapshot image of a booted revision, or of the faaslet that is `ripe`, or the last trace, to that connection (worker/snapshots). */
   | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: CaptureKind }
   | { readonly do: 'use'; readonly id: string; readonly snapshot: SnapshotUse }

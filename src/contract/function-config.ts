@@ -57,7 +57,7 @@ export const functionConfig = z.strictObject({
   keepAliveMs: z.int().min(0).max(24 * 3600 * 1000).default(600_000).describe('How long an idle instance stays, ms.'),
   reuse: z.boolean().default(false).describe('Kinds wasm and js: whether an instance serves further invocations. Otherwise each gets a fresh one, and no state of one is seen by another.'),
   restore: z.enum(['auto', ...restoreModes]).default('auto').describe('Kinds wasm and js: how the memory of an instance comes from its snapshot. auto: mapped while the page cache holds it, prefetched from the working set while it does not.'),
-  snapshotAfter: z.int().min(0).max(100).default(0).describe('Kinds wasm and js: after how many invocations the snapshot is taken anew, of the instance that answered them one after the other. What they left in memory is then seen by all later ones. 0: only after initialisation. Not with secrets.'),
+  snapshotAfter: z.int().min(0).max(100).default(0).describe('Kinds wasm and js: after how many invocations the snapshot is taken anew, of the instance that answered them one after the other. What they left in memory, random values drawn ahead too, is then in all later ones. 0: only after initialisation. Not with secrets.'),
   burst: burstPolicy.default({ policy: 'predict' }),
   retriesMax: z.int().min(0).max(100).default(3).describe('Retries of a failed asynchronous invocation before it goes to the dead letters.'),
   retry: z.enum(['never', 'producer']).default('never').describe('What is done when an object that it put is lost with its worker. never: whoever gets it has the error OBJECT_LOST. producer: the invocation that put it is run again, with the same input, at most twice.'),

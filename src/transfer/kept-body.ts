@@ -77,6 +77,12 @@ export class KeptBody implements Spillable {
     return this.#copy.charge.place
   }
 
+  /** All of it, where it is in a buffer: to be read, and not to be kept. */
+  get packed(): Buffer | undefined {
+    const { content } = this.#copy
+    return content instanceof HeldBody ? undefined : content
+  }
+
   get isIdle(): boolean {
     return this.#state === 'kept' && this.#copy.readers === 0
   }

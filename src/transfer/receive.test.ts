@@ -14,6 +14,7 @@ import { Ledger } from './ledger.ts'
 import type { LedgerLimits } from './ledger.ts'
 import { receive } from './receive.ts'
 import type { Reception } from './receive.ts'
+import { PIECE_BYTES, takePiece } from './remote/pieces.ts'
 import { Room } from './room.ts'
 import { fileBodies } from './spill.ts'
 import { content, readAll, settle, testGround, until, withCode } from './transfer.fake.ts'
@@ -68,6 +69,39 @@ describe('receive', () => {
       }),
       { numRuns: 60 },
     )
+  })
+
+  for (const place of ['memory', 'file'] as const) {
+    test(`gives the pieces of a peer back when they are in ${place} (V2)`, async (context) => {
+      const { receive } = receptionGround(context)
+      const whole = content(20 * PIECE_BYTES)
+      const pieces = new Set<Buffer>()
+      const source = (async function* () {
+        for (let offset = 0; offset < whole.length; offset += PIECE_BYTES) {
+          const piece = takePiece()
+          pieces.add(piece)
+          whole.copy(piece, 0, offset)
+          yield piece
+        }
+      })()
+      check(await receive(source, place === 'file' ? { memoryBytesMax: 100_000 } : {}), whole, place)
+      assert.equal(pieces.size, 1)
+    })
+  }
+
+  test('lets others of the event loop have their turn, however quickly the source gives (V3)', async (context) => {
+    const { receive } = receptionGround(context)
+    const chunk = content(64 * 1024)
+    let turns = 0
+    const count = (): void => {
+      turns++
+      next = setImmediate(count)
+    }
+    let next = setImmediate(count)
+    const kept = await receive(from(new Array<Uint8Array>(320).fill(chunk)))
+    clearImmediate(next)
+    kept.drop()
+    assert.ok(turns >= 9, `${turns} turns for 20 MB`)
   })
 
   test('goes on in a file when memory has no more room, with all that had come', async (context) => {

@@ -16,10 +16,10 @@ import { cancelled } from './cancelled.ts'
 import type { Account, Ask, Charge } from './ledger.ts'
 import { KeptBody, PACKED_BYTES_MAX } from './kept-body.ts'
 import type { Places } from './kept-body.ts'
+import { recycle } from './remote/pieces.ts'
 import type { Room } from './room.ts'
 import { copyBody } from './spill.ts'
 import type { NewBody } from './spill.ts'
-import { recycle } from './remote/pieces.ts'
 
 export interface Reception {
   readonly source: AsyncIterable<Uint8Array>
@@ -52,7 +52,7 @@ export async function receive(reception: Reception): Promise<KeptBody> {
     for (let chunk = await reader.next(); chunk !== undefined; chunk = await reader.next()) {
       if (expected !== undefined && body.bytes + chunk.length > expected) throw broken(body.bytes + chunk.length, expected)
       await body.write(chunk)
-      recycle(chunk)
+      if (Buffer.isBuffer(chunk)) recycle(chunk)
       turnBytes += chunk.length
       if (turnBytes < TURN_BYTES) continue
       turnBytes = 0

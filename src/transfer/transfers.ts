@@ -136,6 +136,18 @@ export class Transfers implements ObjectServer {
     return this.#add(producer, kept, terms)
   }
 
+  /** As `put`, of few bytes for which there is room at once: they are copied. @returns Undefined where it takes `putStream`, or that says why not. @throws INPUT_INVALID, STOPPING. */
+  putNow(producer: Producer, bytes: Uint8Array, terms: PutTerms): string | undefined {
+    this.#check(terms)
+    if (bytes.length > PACKED_BYTES_MAX) return undefined
+    const charge = this.#room.enterNow({ account: this.#account(producer), bytes: bytes.length, own: undefined, descriptors: 0, preferred: 'memory' })
+    if (charge === undefined) return undefined
+    // Of no pool: one object must not keep the others' memory.
+    const content = Buffer.allocUnsafeSlow(bytes.length)
+    content.set(bytes)
+    return this.#add(producer, new KeptBody(content, charge, this.#room, this.#options.places), terms)
+  }
+
   /** As `put`, of what a source gives. One that breaks leaves nothing. @throws Besides, what the source throws. */
   async putStream(producer: Producer, source: AsyncIterable<Uint8Array>, terms: PutTerms, options: PeerOptions = {}): Promise<string> {
     this.#check(terms)
@@ -165,6 +177,16 @@ export class Transfers implements ObjectServer {
         reference = successor
       }
     }
+  }
+
+  /**
+   * As `get` with `done`, of few bytes that are here. They are to be read, and not to be kept.
+   * @returns Undefined where it takes `get`, or that says why not. @throws REFERENCE_INVALID, STOPPING.
+   */
+  getNow(namespace: string, reference: string): Buffer | undefined {
+    if (this.#closed !== undefined) throw this.#closed
+    const { worker, object } = openReference(this.#options.keys, namespace, reference)
+    return worker === this.#options.worker ? this.#table.takeNow(object) : undefined
   }
 
   async serve(objectId: string, options: PeerOptions = {}): Promise<Lease> {

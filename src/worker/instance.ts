@@ -19,6 +19,7 @@ import type { Invocation } from '#contract/invocation.ts'
 import type { StartKind } from '#contract/invocation-record.ts'
 import { ObjectTransfers } from './object-transfers.ts'
 import { QueueProxy } from './queue-proxy.ts'
+import type { QueueProxyHandover } from './queue-proxy.ts'
 import type { FunctionCall, ObjectTransfer, QueueProxyOwner } from './queue-proxy-owner.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from './sandbox/sandbox.ts'
 
@@ -72,7 +73,7 @@ export class Instance implements QueueProxyOwner {
   startReported = false
 
   /** @param options.objects What its code puts and gets; absent: it can do neither. */
-  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly objects?: ObjectTransfers; readonly resetGraceMs?: number; readonly spin?: LoopSpin; readonly firstStream?: number }) {
+  constructor(options: { readonly sandbox: Sandbox; readonly clock: Clock; readonly objects?: ObjectTransfers; readonly resetGraceMs?: number; readonly spin?: LoopSpin; readonly handover?: QueueProxyHandover }) {
     this.id = options.sandbox.id
     this.sandbox = options.sandbox
     this.#clock = options.clock
@@ -83,7 +84,7 @@ export class Instance implements QueueProxyOwner {
       clock: options.clock,
       owner: this,
       ...(options.sandbox.memory !== undefined && { memory: options.sandbox.memory }),
-      ...(options.firstStream !== undefined && { firstStream: options.firstStream }),
+      ...(options.handover !== undefined && { handover: options.handover }),
       ...(options.spin !== undefined && { spin: options.spin }),
       ...(options.resetGraceMs !== undefined && { resetGraceMs: options.resetGraceMs }),
     })

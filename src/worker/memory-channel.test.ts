@@ -4,9 +4,11 @@
  * Method: real memory over a real pair of sockets; the test plays the code, which may pass anything.
  */
 import assert from 'node:assert/strict'
-import { closeSync, fstatSync, ftruncateSync, openSync, readdirSync, readSync } from 'node:fs'
-import { describe, test } from 'node:test'
+import { closeSync, fstatSync, ftruncateSync, openSync, readdirSync, readlinkSync, readSync } from 'node:fs'
+import { before, describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { PASSED_AHEAD_MAX } from '#contract/frames.ts'
 import { HeldBody } from '#contract/held-body.ts'
@@ -39,7 +41,25 @@ function textOf({ fd, bytes }: { readonly fd: number; readonly bytes: number }):
   return content.toString()
 }
 
+/** Of this process. */
+function open(): { readonly sockets: number; readonly memories: number } {
+  const targets = readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`)
+    } catch {
+      return ''
+    }
+  })
+  return { sockets: targets.filter((target) => target.startsWith('socket:')).length, memories: targets.filter((target) => target.includes('skep-object')).length }
+}
+
 describe('memory that the code passes', { skip }, () => {
+  // What looking for the addon has made is not to go while descriptors are counted.
+  before(() => {
+    setFlagsFromString('--expose-gc')
+    ;(runInNewContext('gc') as () => void)()
+  })
+
   test('is found by its number, in whatever order the frames come', (context) => {
     const { channel, give } = ground(context)
     for (const [number, text] of [[7, 'seven'], [0, 'zero'], [2 ** 32 - 1, 'last']] as const) give(number, text)
@@ -74,6 +94,51 @@ describe('memory that the code passes', { skip }, () => {
     end()
     assert.equal(readdirSync('/proc/self/fd').length, before - 2)
     assert.throws(() => channel.take({ n: 5, b: 1 }), { code: 'PROTOCOL_BROKEN' })
+  })
+
+  test('on a channel of its own is counted there alone: a part that passes and names nothing harms nobody else', (context) => {
+    const { memory, channel, theirs } = ground(context)
+    const before = open()
+    const parts = [0, 1].map((number) => {
+      const divided = channel.divide()!
+      assert.equal(divided.n, number)
+      const received = memory.receive(theirs)!
+      assert.equal(received.number, number)
+      return { channel: divided.channel, socket: received.fd }
+    })
+    const give = (part: number, number: number): void => {
+      const fd = memory.copy(Buffer.from('x'))
+      assert.ok(memory.pass(parts[part]!.socket, number, fd))
+      closeSync(fd)
+    }
+    for (let number = 0; number < 2 * PASSED_AHEAD_MAX; number++) give(0, number)
+    for (let number = 0; number < 2 * PASSED_AHEAD_MAX; number++) {
+      give(1, number)
+      assert.equal(textOf(parts[1]!.channel.take({ n: number, b: 1 })), 'x')
+    }
+    // The platform has not even taken the others, until a frame comes.
+    assert.deepEqual(open(), { sockets: before.sockets + 4, memories: before.memories })
+    assert.throws(() => parts[0]!.channel.take({ n: 5000, b: 1 }), { code: 'PROTOCOL_BROKEN', message: /more than 64/ })
+    assert.equal(open().memories, before.memories + PASSED_AHEAD_MAX)
+    assert.throws(() => channel.take({ n: 0, b: 1 }), { code: 'PROTOCOL_BROKEN' })
+    for (const part of parts) {
+      part.channel.close()
+      closeSync(part.socket)
+    }
+    assert.deepEqual(open(), before)
+  })
+
+  test('is to be streamed by a part for which no channel can be had', () => {
+    const { channel, end } = ground()
+    const divided: MemoryChannel[] = []
+    for (let one = channel.divide(); one !== undefined; one = channel.divide()) assert.ok(divided.push(one.channel) < 10_000)
+    assert.ok(divided.length > 2)
+    const before = open()
+    assert.equal(channel.divide(), undefined)
+    assert.deepEqual(open(), before)
+    for (const one of divided) one.close()
+    end()
+    assert.equal(channel.divide(), undefined)
   })
 
   test('named in any other way is a broken protocol and nothing worse', (context) => {

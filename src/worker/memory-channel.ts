@@ -35,15 +35,28 @@ export class MemoryChannel {
   /** Passes a body to the code, whose frame must follow. The caller still holds it. @returns undefined when it has to be sent as a stream. */
   pass(body: HeldBody): PassedMemory | undefined {
     if (this.#state === 'closed' || 'reason' in this.#memory.check(body.fd)) return undefined
-    const n = this.#nextNumber
+    const n = this.#pass(body.fd)
+    return n === undefined ? undefined : { n, b: body.bytes }
+  }
+
+  /**
+   * A channel for one part of the code, whose end the code gets as it gets memory, under this number. The frames of several parts come in any order,
+   * so with one channel for all, what one has passed ahead would be held against another (M2).
+   * @returns undefined when there is none to be had: bodies to and from that part are then streamed.
+   */
+  divide(): { readonly channel: MemoryChannel; readonly n: number } | undefined {
+    if (this.#state === 'closed') return undefined
+    let pair: ReturnType<SharedMemory['socketPair']>
     try {
-      if (!this.#memory.pass(this.#socket, n, body.fd)) return undefined
+      pair = this.#memory.socketPair()
     } catch {
-      // Its other end is closed, or the kernel has too many descriptors on their way: the stream tells which.
       return undefined
     }
-    this.#nextNumber = n === NUMBER_MAX ? 0 : n + 1
-    return { n, b: body.bytes }
+    const n = this.#pass(pair.theirs)
+    closeSync(pair.theirs)
+    if (n !== undefined) return { channel: new MemoryChannel(this.#memory, pair.ours), n }
+    closeSync(pair.ours)
+    return undefined
   }
 
   /** What a frame says that the code has passed; the descriptor is the caller's. @throws PROTOCOL_BROKEN when it has not, and when the memory can still change or has another length. */
@@ -64,6 +77,18 @@ export class MemoryChannel {
     for (const fd of this.#early.values()) closeSync(fd)
     this.#early.clear()
     closeSync(this.#socket)
+  }
+
+  #pass(fd: number): number | undefined {
+    const n = this.#nextNumber
+    try {
+      if (!this.#memory.pass(this.#socket, n, fd)) return undefined
+    } catch {
+      // Its other end is closed, or the kernel has too many descriptors on their way: the stream tells which.
+      return undefined
+    }
+    this.#nextNumber = n === NUMBER_MAX ? 0 : n + 1
+    return n
   }
 
   #find(n: number): number {

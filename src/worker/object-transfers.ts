@@ -11,11 +11,11 @@ import { INLINE_BYTES_MAX } from '#contract/frames.ts'
 import { HeldBody } from '#contract/held-body.ts'
 import type { Invocation } from '#contract/invocation.ts'
 import type { Retrieval } from '#transfer/retrieval.ts'
-import type { Producer, Transfers } from '#transfer/transfers.ts'
+import type { Producer, PutTerms, Transfers } from '#transfer/transfers.ts'
 import { sendStream } from './answer-stream.ts'
 import type { ObjectGet, ObjectPut, ObjectTransfer } from './queue-proxy-owner.ts'
 
-const BYTES_HEADERS = ['content-type', 'application/octet-stream']
+const JSON_HEADERS = ['content-type', 'application/json']
 
 /** Objects in buckets: `name` is `s3://<bucket>/<key>`. */
 export interface BucketObjects {
@@ -50,25 +50,39 @@ export class ObjectTransfers {
   }
 
   begin(transfer: ObjectTransfer): void {
-    const abort = new AbortController()
-    transfer.onCancel = (reason) => abort.abort(reason)
     const { what } = transfer
-    const begun =
-      what.kind === 'put'
-        ? what.terms.k === undefined ? this.#put(transfer, what, abort.signal) : this.#store(transfer, what, what.terms.k, abort.signal)
-        : what.reference.startsWith('s3://') ? this.#load(transfer, what.reference, abort.signal) : this.#get(transfer, what, abort.signal)
-    begun.catch((thrown: unknown) => transfer.sink.fail(PlatformError.from(thrown)))
+    try {
+      if (what.kind === 'put') {
+        const { k } = what.terms
+        if (k !== undefined) return carry(transfer, (signal) => this.#store(transfer, what, k, signal))
+        this.#beginPut(transfer, what)
+      } else if (what.reference.startsWith('s3://')) carry(transfer, (signal) => this.#load(transfer, what.reference, signal))
+      else if (what.asStream || !this.#getNow(transfer, what.reference)) carry(transfer, (signal) => this.#get(transfer, what, signal))
+    } catch (thrown) {
+      transfer.sink.fail(PlatformError.from(thrown))
+    }
   }
 
   ended(instance: string): void {
     this.#transfers?.instanceEnded(instance)
   }
 
-  async #put({ parent, sink }: ObjectTransfer, { body, terms }: ObjectPut, signal: AbortSignal): Promise<void> {
+  /** Few bytes for which there is room are an object at once. */
+  #beginPut(transfer: ObjectTransfer, { body, terms }: ObjectPut): void {
+    const { parent } = transfer
     const all = { ...terms, ordinal: parent.moved().objectsPut++ }
     if (body instanceof HeldBody && this.#transfers === undefined) body.release()
     const transfers = this.#required()
     const before = this.#watch?.before(parent)
+    const reference = before === undefined && body instanceof Uint8Array ? transfers.putNow(producerOf(parent), body, all) : undefined
+    if (reference === undefined) return carry(transfer, (signal) => this.#put(transfer, body, all, before, signal))
+    parent.moved().bytesPut += (body as Buffer).length
+    this.#made(transfer, all.ordinal, reference)
+  }
+
+  async #put(transfer: ObjectTransfer, body: ObjectPut['body'], all: PutTerms, before: Promise<void> | undefined, signal: AbortSignal): Promise<void> {
+    const { parent } = transfer
+    const transfers = this.#required()
     if (before !== undefined) await before.catch((thrown: unknown) => {
       if (body instanceof HeldBody) body.release()
       throw thrown
@@ -78,8 +92,21 @@ export class ObjectTransfers {
         ? await transfers.put(producerOf(parent), body, all, { signal })
         : await transfers.putStream(producerOf(parent), body instanceof Uint8Array ? only(parent, body) : counted(parent, body), all, { signal })
     if (body instanceof HeldBody) parent.moved().bytesPut += body.bytes
-    this.#watch?.made(parent, all.ordinal, reference)
-    sink.head(201, ['content-type', 'application/json'], Buffer.from(JSON.stringify({ reference })), true)
+    this.#made(transfer, all.ordinal, reference)
+  }
+
+  #made({ parent, sink }: ObjectTransfer, ordinal: number, reference: string): void {
+    this.#watch?.made(parent, ordinal, reference)
+    sink.head(201, JSON_HEADERS, referenceAnswer(reference), true)
+  }
+
+  /** Few bytes that are here need nobody to be waited for, and nothing to be given back. @returns Whether that was all. */
+  #getNow({ parent, sink }: ObjectTransfer, reference: string): boolean {
+    const bytes = this.#required().getNow(parent.revision.namespace, reference)
+    if (bytes === undefined) return false
+    parent.moved().bytesGot += bytes.length
+    sink.head(200, bytesHeaders(bytes.length), bytes, true)
+    return true
   }
 
   async #get(transfer: ObjectTransfer, { reference, asStream, takesMemory }: ObjectGet, signal: AbortSignal): Promise<void> {
@@ -121,7 +148,7 @@ export class ObjectTransfers {
       if (body instanceof HeldBody) body.release()
       else if (!(body instanceof Uint8Array)) body.destroy()
     }
-    sink.head(201, ['content-type', 'application/json'], Buffer.from(JSON.stringify({ reference: name })), true)
+    sink.head(201, JSON_HEADERS, referenceAnswer(name), true)
   }
 
   async #load(transfer: ObjectTransfer, name: string, signal: AbortSignal): Promise<void> {
@@ -133,7 +160,7 @@ export class ObjectTransfers {
       throw signal.reason
     }
     transfer.onCancel = () => void stream.destroy()
-    sink.head(200, [...BYTES_HEADERS, 'content-length', String(bytes)], undefined, false)
+    sink.head(200, bytesHeaders(bytes), undefined, false)
     sendStream(stream, sink, (complete) => void (complete && (parent.moved().bytesGot += bytes)))
   }
 
@@ -146,7 +173,7 @@ export class ObjectTransfers {
 function answer(transfer: ObjectTransfer, retrieval: Retrieval, asMemory: boolean, settled: (complete: boolean) => void): void {
   const { sink } = transfer
   const { bytes } = retrieval
-  const headers = [...BYTES_HEADERS, 'content-length', String(bytes)]
+  const headers = bytesHeaders(bytes)
   if (bytes <= INLINE_BYTES_MAX && retrieval.as === 'body' && retrieval.place === 'memory') {
     const content = Buffer.allocUnsafeSlow(bytes)
     readSync(retrieval.body.fd, content, 0, bytes, 0)
@@ -161,6 +188,21 @@ function answer(transfer: ObjectTransfer, retrieval: Retrieval, asMemory: boolea
   transfer.onCancel = () => void source.destroy()
   sink.head(200, headers, undefined, false)
   sendStream(source, sink, settled)
+}
+
+/** What cannot be done at once. */
+function carry(transfer: ObjectTransfer, work: (signal: AbortSignal) => Promise<void>): void {
+  const abort = new AbortController()
+  transfer.onCancel = (reason) => abort.abort(reason)
+  work(abort.signal).catch((thrown: unknown) => transfer.sink.fail(PlatformError.from(thrown)))
+}
+
+function bytesHeaders(bytes: number): readonly string[] {
+  return ['content-type', 'application/octet-stream', 'content-length', String(bytes)]
+}
+
+function referenceAnswer(reference: string): Buffer {
+  return Buffer.from(JSON.stringify({ reference }))
 }
 
 function producerOf({ id, instance, revision }: Invocation): Producer {

@@ -50,10 +50,18 @@ export interface QueueProxyOptions {
   readonly memory?: MemoryChannel
   /** Shared by the queue proxies of one process; absent where nobody measures microseconds. */
   readonly spin?: LoopSpin
-  /** Where another queue proxy had the channel before: its {@link QueueProxy.nextStream}, so that late frames are never taken for new ones. */
-  readonly firstStream?: number
+  /** Where another queue proxy had the channel before: what that one left. */
+  readonly handover?: QueueProxyHandover
   /** How long a runtime may take to confirm that a timed-out invocation has been let go. */
   readonly resetGraceMs?: number
+}
+
+/** From one queue proxy of a channel to the next. */
+export interface QueueProxyHandover {
+  /** Above those before, so that late frames are never taken for new ones. */
+  readonly firstStream: number
+  /** The runtime has said that it takes memory: it says so once. */
+  readonly takesMemory: boolean
 }
 
 /** One invocation on the channel. */
@@ -110,10 +118,11 @@ export class QueueProxy implements InvocationHolder {
 
   constructor(options: QueueProxyOptions) {
     this.#channel = options.channel
-    this.#streams = new StreamTable<CarriedStream>(options.firstStream ?? 2)
+    this.#streams = new StreamTable<CarriedStream>(options.handover?.firstStream ?? 2)
     this.#clock = options.clock
     this.#owner = options.owner
     this.#memory = options.memory
+    this.#takesMemory = options.handover?.takesMemory ?? false
     this.#spin = options.spin
     this.#resetGraceMs = options.resetGraceMs ?? 250
     this.#decoder = new FrameDecoder((type, flags, stream, payload) => this.#receive(type, flags, stream, payload))
@@ -126,11 +135,12 @@ export class QueueProxy implements InvocationHolder {
   }
 
   /** What the next queue proxy of this channel begins with. */
-  nextStream = 2
+  handover(): QueueProxyHandover {
+    return { firstStream: this.#streams.nextNumber(), takesMemory: this.#takesMemory }
+  }
 
   /** Lets go of a sandbox that can outlive its instance, when nothing is on it or half received. */
   release(sandbox: Sandbox, reason: string): boolean {
-    this.nextStream = this.#streams.nextNumber()
     if (this.#calls.size > 0 || this.#out.length > 0 || !this.#decoder.isEmpty || sandbox.detach?.(reason) !== true) return false
     this.#state = 'closed'
     this.#channel.off('data', this.#onData)

@@ -16,6 +16,7 @@ import { CodeCache } from './code-cache.ts'
 import { workerDefaults } from './config.ts'
 import type { WorkerConfig } from './config.ts'
 import type { Instance, InstanceOwner } from './instance.ts'
+import type { SharedMemory } from '#transfer/shared-memory.ts'
 import { Runtimes } from './runtimes.ts'
 import { probeBubblewrap } from './sandbox/bubblewrap.ts'
 import { ProcessSandboxProvider } from './sandbox/process-sandbox.ts'
@@ -42,6 +43,8 @@ export interface WorkerGroundOptions {
   /** Where prepared runtimes are found or made. Default: in this worker's own directory. */
   readonly runtimes?: string
   readonly snapshots?: SnapshotStore
+  /** By which bodies are passed. Default: all are streamed. */
+  readonly memory?: SharedMemory
   /** What the worker gets in place of the real sandboxes. */
   readonly sandboxes?: (real: SandboxProvider) => SandboxProvider
 }
@@ -77,7 +80,7 @@ export function workerGround(context: Pick<TestContext, 'after'>, options: Worke
     madeBy: undefined,
     unpack: async (digest, directory) => writeFiles(directory, packed.get(digest)!),
   })
-  const sandboxes = new ProcessSandboxProvider({ dataDirectory: data })
+  const sandboxes = new ProcessSandboxProvider({ dataDirectory: data, ...(options.memory !== undefined && { memory: options.memory }) })
   const worker = new Worker({
     sandboxes: options.sandboxes?.(sandboxes) ?? sandboxes,
     runtimes: new Runtimes({ directory: options.runtimes ?? join(data, 'runtimes'), warn }),

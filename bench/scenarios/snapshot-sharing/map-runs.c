@@ -1,8 +1,8 @@
 // What a restore costs that maps a base file and, over it, N runs of one page each of another file; against one mapping of a whole file. All files are in
 // the page cache. Over an area that was mapped before, as a memory that serves again. Prints a JSON array.
 //
-// map_us: the system calls that fill the memory. use_us: then touching 64 pages, half of them for writing. reset_us: giving all pages back.
-// read_us: instead of mapping N runs, reading them into the mapped base.
+// fillUs: the system calls that fill the memory. useUs: then touching 64 pages, half of them for writing. resetUs: giving all pages back.
+// how "read": instead of mapping the N runs, reading them into the mapped base.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdio.h>
@@ -73,7 +73,8 @@ int main(int argc, char **argv) {
         madvise(memory, bytes, MADV_DONTNEED);
         fill[sample] = filled - start, use[sample] = used - filled, reset[sample] = now() - used;
       }
-      printf("%s{\"how\":\"%s\",\"runs\":%d,\"fillUs\":%.1f,\"useUs\":%.1f,\"resetUs\":%.1f}", reads + which == 0 ? "" : ",", reads == 0 ? "map" : "read", count, median(fill, samples), median(use, samples), median(reset, samples));
+      const double medians[] = {median(fill, samples), median(use, samples), median(reset, samples)};
+      printf("%s{\"how\":\"%s\",\"runs\":%d,\"fillUs\":%.1f,\"useUs\":%.1f,\"resetUs\":%.1f}", reads + which == 0 ? "" : ",", reads == 0 ? "map" : "read", count, medians[0], medians[1], medians[2]);
     }
   }
   printf("]\n");

@@ -24,6 +24,6 @@ export function takePiece(): Buffer {
 }
 
 /** The caller, who was given this by a stream, has no more use for it, and will not look at it again. */
-export function recycle(piece: Uint8Array): void {
-  if (piece.length === PIECE_BYTES && out.delete(piece.buffer) && free.length < FREE_MAX) free.push(piece as Buffer)
+export function recycle(piece: Buffer): void {
+  if (piece.length === PIECE_BYTES && out.delete(piece.buffer) && free.length < FREE_MAX) free.push(piece)
 }

@@ -11,6 +11,7 @@ import { collect, content, producer, readAll, testGround, withCode } from '../tr
 import type { Transfers } from '../transfers.ts'
 import { makeCredentials } from './certificates.ts'
 import { remoteDefaults } from './config.ts'
+import type { RemoteConfig } from './config.ts'
 import { GROUP_KEY } from './remote.fake.ts'
 import { TransferClient } from './transfer-client.ts'
 import { TransferServer } from './transfer-server.ts'
@@ -57,6 +58,17 @@ describe('transfers of two workers', () => {
     await assert.rejects(here.get('n', reference), withCode('OBJECT_USED_UP'))
   })
 
+  it('hold up nobody of another namespace when one reads none of its streams', async (context) => {
+    const { here, there, ground } = await startBoth(context, { windowBytes: 100_000, namespaceBuffersBytesMax: 100_000, buffersWaitMs: 1 })
+    const reference = await there.put(producer(), ground.body(content(300_000)), { ordinal: 0, n: 2 })
+    const unread = await here.get('n', reference, { asStream: true })
+    for (const asStream of [true, false] as const) await assert.rejects(here.get('n', reference, { asStream }), withCode('QUEUE_TIMEOUT'))
+    const others = await here.get('other', await there.put(producer({ namespace: 'other' }), ground.body(content(300_000)), { ordinal: 0 }))
+    assert.ok(readAll(others.body).equals(content(300_000)))
+    others.done()
+    unread.failed()
+  })
+
   it('say that an object is lost with its worker', async (context) => {
     const { here, there, ground, forget } = await startBoth(context)
     const reference = await there.put(producer(), ground.body(content(10)), { ordinal: 0 })
@@ -65,13 +77,14 @@ describe('transfers of two workers', () => {
   })
 })
 
-async function startBoth(context: TestContext): Promise<{ readonly here: Transfers; readonly there: Transfers; readonly ground: ReturnType<typeof testGround>; readonly server: TransferServer; readonly forget: () => void }> {
+async function startBoth(context: TestContext, changes: Partial<RemoteConfig> = {}): Promise<{ readonly here: Transfers; readonly there: Transfers; readonly ground: ReturnType<typeof testGround>; readonly server: TransferServer; readonly forget: () => void }> {
   const ground = testGround(context)
+  const config = { ...remoteDefaults, ...changes }
   const there = ground.transfers({}, { worker: 'there' })
-  const server = await TransferServer.listen({ address: { host: '127.0.0.1', port: 0 }, credentials: makeCredentials('there', [GROUP_KEY]), objects: there, config: remoteDefaults })
+  const server = await TransferServer.listen({ address: { host: '127.0.0.1', port: 0 }, credentials: makeCredentials('there', [GROUP_KEY]), objects: there, config })
   let isKnown = true
   const directory = { find: (worker: string) => (isKnown && worker === 'there' ? server.address : undefined) }
-  const client = new TransferClient({ config: remoteDefaults, clock: systemClock, credentials: makeCredentials('here', [GROUP_KEY]), directory })
+  const client = new TransferClient({ config, clock: systemClock, credentials: makeCredentials('here', [GROUP_KEY]), directory })
   const here = ground.transfers({}, { worker: 'here', peers: client })
   context.after(async () => {
     client.close()

@@ -19,6 +19,8 @@ import type { Readable } from 'node:stream'
 import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from '../sandbox/sandbox.ts'
+import type { MemoryChannel } from '../memory-channel.ts'
+import type { QueueProxyHandover } from '../queue-proxy.ts'
 import type { HostProcess } from './host-process.ts'
 import { acceptOne } from './one-connection.ts'
 
@@ -38,20 +40,22 @@ export class Attachment implements Sandbox {
   readonly pid: number
   readonly exited: Promise<SandboxExit>
   readonly host: HostProcess
-  /** The number of the next invocation's stream (queue-proxy.ts), from one place to the next. */
-  nextStream = 2
+  readonly memory: MemoryChannel | undefined
+  /** What one place leaves for the next one's queue proxy, as the host says hello once. */
+  handover: QueueProxyHandover = { firstStream: 2, takesMemory: false }
   readonly #clock: Clock
   #exit: SandboxExit | undefined
   readonly #asked = Promise.withResolvers<void>()
   readonly #usage = { cpuMs: 0, hostCpuMs: 0, memoryPeakBytes: 0 }
   #lastUsage: SandboxUsage | undefined
 
-  private constructor(options: { readonly id: string; readonly host: HostProcess; readonly channel: Socket; readonly codeDirectory: string; readonly clock: Clock }) {
+  private constructor(options: { readonly id: string; readonly host: HostProcess; readonly channel: Socket; readonly codeDirectory: string; readonly memory: MemoryChannel | undefined; readonly clock: Clock }) {
     this.id = options.id
     this.host = options.host
     this.channel = options.channel
     this.codeDirectory = options.codeDirectory
     this.pid = options.host.sandbox.pid
+    this.memory = options.memory
     this.#clock = options.clock
     // Between two places nobody else listens: a host that dies then must not be the platform's error.
     this.channel.on('error', () => {})
@@ -63,25 +67,25 @@ export class Attachment implements Sandbox {
     const { id, host, serves, clock, timeoutMs = CONNECT_MS_MAX } = options
     const codeDirectory = join(host.sandbox.codeDirectory, id)
     host.attachments++
+    let memory: ReturnType<MemoryChannel['divide']>
     try {
       mkdirSync(codeDirectory)
       const channel = await acceptOne(host.sandbox.codeDirectory, `${id}.sock`, {
         clock,
         timeoutMs,
         gone: host.sandbox.exited,
-        listening: (socket) => host.command({ do: 'attach', id, socket }),
+        listening: (socket) => {
+          memory = host.sandbox.memory?.divide()
+          host.command({ do: 'attach', id, socket, ...(memory !== undefined && { memory: memory.n }) })
+        },
       })
-      return new Attachment({ id, host, channel, codeDirectory, clock })
+      return new Attachment({ id, host, channel, codeDirectory, memory: memory?.channel, clock })
     } catch (thrown) {
+      memory?.channel.close()
       host.attachments--
       rmSync(codeDirectory, { recursive: true, force: true })
       throw thrown instanceof PlatformError ? thrown : new PlatformError('START_FAILED', `A faaslet host could not be given function ${serves}: ${(thrown as Error).message}.`, { cause: thrown })
     }
-  }
-
-  /** The host's: one for all that it serves. */
-  get memory(): Sandbox['memory'] {
-    return this.host.sandbox.memory
   }
 
   /** The limits of a faaslet are its memory's maximum and its deadline, which the host is told with the function. */
@@ -130,6 +134,7 @@ export class Attachment implements Sandbox {
     }
     if (!this.host.isAlive) await died
     this.#lastUsage = this.usage()
+    this.memory?.close()
     this.host.attachments--
     this.stdout.destroy()
     this.stderr.destroy()

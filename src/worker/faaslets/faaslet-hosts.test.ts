@@ -119,14 +119,14 @@ describe('faaslet hosts', { skip: workerSkip, timeout: 30_000 }, () => {
   test('what nobody wants any more is parked, and taken up again without a round trip', async (context) => {
     const { place, hosts, clock } = ground(context)
     const first = await place('red', 'red/a@1')
-    first.attachment.nextStream = 42
+    first.attachment.handover = { firstStream: 42, takesMemory: true }
     assert.ok(first.detach('idle'))
     assert.ok(!first.detach('again'))
     assert.deepEqual([await first.exited, await first.destroy('later')], [{ cause: 'destroyed', reason: 'idle' }, { cause: 'destroyed', reason: 'idle' }])
     const { place: again, isParked } = await hosts.place({ id: 'x', tenant: 'red', serves: 'red/a@1', network: 'none', canPark: true })
     assert.ok(isParked)
     assert.equal(again.attachment, first.attachment)
-    assert.equal(again.attachment.nextStream, 42)
+    assert.deepEqual(again.attachment.handover, { firstStream: 42, takesMemory: true })
     // The first one's end is not the second one's.
     await first.destroy('late')
     assert.ok(again.attachment.host.isAlive && !again.channel.destroyed)

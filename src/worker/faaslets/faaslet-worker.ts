@@ -99,13 +99,13 @@ export class FaasletWorker {
     if (!isFaaslet(kind)) throw new Error(`a function of kind ${kind} is no faaslet`)
     const { place, isParked } = await this.#hosts.place({ id: this.#options.nextId(), ...placeOf(revision) })
     const { attachment } = place
-    const instance = new Instance({ sandbox: place, clock: this.#options.clock, objects: this.#options.objects, spin, firstStream: attachment.nextStream })
+    const instance = new Instance({ sandbox: place, clock: this.#options.clock, objects: this.#options.objects, spin, handover: attachment.handover })
     const { computing } = attachment.host
     const most = (): number => (instance.proxy.load.inFlight > 0 ? revision.config.timeoutMs : 0)
     computing.add(most)
     void place.exited.then(() => {
       computing.delete(most)
-      attachment.nextStream = instance.proxy.nextStream
+      attachment.handover = instance.proxy.handover()
     })
     return {
       instance,

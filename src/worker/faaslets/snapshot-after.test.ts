@@ -6,13 +6,15 @@
  * Method: a real worker with real hosts and a real store. Functions tell how many invocations their memory remembers.
  */
 import assert from 'node:assert/strict'
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { after, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { HeldBody } from '#contract/held-body.ts'
 import { mountSmallDisk } from '#store/small-disk.ts'
+import { sharedMemory } from '#transfer/shared-memory.ts'
 import type { Instance } from '../instance.ts'
 import { workerGround, workerSkip } from '../worker.harness.ts'
 import type { WorkerGround } from '../worker.harness.ts'
@@ -150,6 +152,37 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
     for (let n = 1; n <= AFTER; n++) assert.equal((await ask(ground, instance, 'fetch')).count, n)
     await eventually(() => store.list()[0]?.answered === AFTER, 'the snapshot was taken anew')
     assert.equal((await ask(ground, instance)).count, AFTER + 1)
+    assert.deepEqual(ground.warnings, [])
+  })
+
+  test('an instance into which a body was mapped is not the one, and nothing of the body is in any image (RP3)', { skip: sharedMemory() === undefined }, async (context) => {
+    const memory = sharedMemory()!
+    const { store, directory } = await snapshotStore(context)
+    const ground = workerGround(context, { snapshots: store, runtimes, memory })
+    const instance = await ground.start(ground.revision(lazy, js))
+    await eventually(() => store.list()[0], 'the snapshot after initialisation was taken')
+    const marks = ['first', 'second'].map((name) => `the ${name} body of them `)
+    const invoke = async (text: string): Promise<number> => {
+      const body = new HeldBody(memory.copy(Buffer.from(text)), text.length)
+      const { invocation, sink } = await ground.invoke(instance, { kind: 'http', method: 'POST', path: '/', headers: ['content-type', 'application/octet-stream'], body })
+      body.release()
+      assert.equal(sink.error, undefined)
+      return invocation.moved().bytesShared
+    }
+    for (const mark of marks) {
+      assert.ok((await invoke(mark.repeat(30_000))) > 100_000)
+      for (let n = 1; n < AFTER; n++) assert.equal((await ask(ground, instance)).count, n)
+      assert.equal(store.list()[0]!.answered, 0)
+    }
+    for (let n = 0; n < AFTER; n++) await ask(ground, instance)
+    await eventually(() => store.list()[0]!.answered === AFTER, 'the snapshot was taken anew')
+    await store.settled()
+    for (const name of readdirSync(directory, { recursive: true, encoding: 'utf8' })) {
+      const path = join(directory, name)
+      if (!statSync(path).isFile()) continue
+      const content = readFileSync(path)
+      for (const mark of marks) assert.ok(!content.includes(mark), `${name} has ${mark}`)
+    }
     assert.deepEqual(ground.warnings, [])
   })
 

@@ -112,8 +112,9 @@ export class SnapshotKeeper {
 
   identityOf(revision: Revision): SnapshotIdentity {
     const { code, config } = revision
-    const digest = createHash('sha256').update(JSON.stringify([code, this.#options.engine(), config.kind, config.entry, config.handler ?? null, config.memoryMb, config.environment, config.secrets, config.snapshotAfter]))
-    return { revision: nameOf(revision), moduleDigest: digest.digest('hex') }
+    const { kind, entry, handler, memoryMb, environment, secrets, snapshotAfter } = config
+    const parts = [code, this.#options.engine(), kind, entry, handler ?? null, memoryMb, environment, secrets, snapshotAfter]
+    return { revision: nameOf(revision), moduleDigest: createHash('sha256').update(JSON.stringify(parts)).digest('hex') }
   }
 
   /** Resolves when no capture is under way. */

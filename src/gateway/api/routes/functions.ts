@@ -142,7 +142,10 @@ async function deploy(call: Call<unknown, z.output<typeof deployInput>>) {
     )
   }
   if (config.snapshotAfter > 0 && config.secrets.length > 0) {
-    throw new PlatformError('INPUT_INVALID', `snapshotAfter: ${config.snapshotAfter} would keep the function's secrets (${config.secrets.join(', ')}) on the disk, in the memory of an instance that has used them; leave it out, or deploy without secrets.`)
+    throw new PlatformError(
+      'INPUT_INVALID',
+      `snapshotAfter: ${config.snapshotAfter} would keep the function's secrets (${config.secrets.join(', ')}) on the disk, in the memory of an instance that has used them; leave it out, or deploy without secrets.`,
+    )
   }
   for (const secret of config.secrets) {
     if ((await services.secrets.get(namespace, secret)) === undefined) {
