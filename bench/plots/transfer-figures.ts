@@ -102,13 +102,14 @@ export function patternFigure(results: TransferResults, pattern: PatternName): s
   ]
   const thesis = thesisPatterns[pattern]
   const options = { xLabel: 'degree', x: 'log2' } as const
-  const second = HEAD + 46 + PANEL
+  const second = HEAD + 66 + PANEL
   const content = [
     ...legends([['XDT', 3], ['XDT, all bytes read', 4], ['S3 of Skep', 0], ['Redis', 6]], [thesisSign]),
     ...pair([latency(result.kb10), 'ms, 10 KB', 'log'], [latency(result.mb10), 'ms, 10 MB', 'log'], options),
+    text(`Dashed: the thesis's least and greatest factor over S3; there ${thesis.says}.`, { x: MARGIN, y: second - 14, class: 'muted small' }),
     ...pair([quicker(result.kb10, thesis.kb10), 'times quicker than the storage, 10 KB', 'log'], [quicker(result.mb10, thesis.mb10), 'times quicker than the storage, 10 MB', 'log'], options, second),
   ]
-  return figure({ title: `${pattern[0]!.toUpperCase()}${pattern.slice(1)} (thesis, Figure ${number})`, note: `From the first put or invocation to the last read. Dashed: the thesis's least and greatest factor over S3; there ${thesis.says}.`, results, height: second + PANEL, content })
+  return figure({ title: `${pattern[0]!.toUpperCase()}${pattern.slice(1)} (thesis, Figure ${number})`, note: 'From the first put or invocation until the last consumer has read: the first and last byte, or all of them.', results, height: second + PANEL, content })
 }
 
 const kinds = [['compute', 2], ['put', 0], ['get', 6], ['read', 7], ['write', 7], ['invoke', 1]] as const

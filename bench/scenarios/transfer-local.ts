@@ -51,7 +51,9 @@ export default async function measure(context: BenchContext): Promise<BenchResul
   await using platform = await startPlatform()
   await using redis = await startRedis()
   await using nats = await startNats()
-  for (const [server, name] of [[redis, 'redis-server'], [nats, 'nats-server']] as const) if (server === undefined) context.step(`${name} is not installed (apt-get install ${name}): measured without it`)
+  for (const [server, name] of [[redis, 'redis-server'], [nats, 'nats-server']] as const) {
+    if (server === undefined) context.step(`${name} is not installed (apt-get install ${name}): measured without it`)
+  }
   const config = { memoryMb: 1024, instancesMin: 1 }
   for (const name of ['producer', 'consumer']) await deployFile(platform, name, 'transfer-functions/pair.ts', config)
   for (const name of ['py-producer', 'py-consumer']) await deployFile(platform, name, 'transfer-functions/pair.py', config)
@@ -82,7 +84,11 @@ async function addressesOf(platform: RunningPlatform, redis: string | undefined,
 async function sampleSize(context: BenchContext, platform: RunningPlatform, peers: StorePeers, size: Size, rounds: number): Promise<Samples> {
   const samples: Samples = {}
   const bytes = SIZES[size]
-  const baselines: Record<string, () => Promise<number>> = { ...Object.fromEntries(peers.stores.map((name) => [name, () => peers.throughStore(name, bytes)])), tcp: () => peers.tcp(bytes), grpc: () => peers.grpc(bytes) }
+  const baselines: Record<string, () => Promise<number>> = {
+    ...Object.fromEntries(peers.stores.map((name) => [name, () => peers.throughStore(name, bytes)])),
+    tcp: () => peers.tcp(bytes),
+    grpc: () => peers.grpc(bytes),
+  }
   const warmUps = TIMES[size] >= TIMES.mb1 ? WARM_UP_TIMES : 1
   for (let turn = 1 - warmUps; turn <= rounds; turn++) {
     context.step(`${size}: ${turn < 1 ? 'warming up' : `round ${turn} of ${rounds}`}`)
@@ -113,11 +119,14 @@ function summary(bySize: Readonly<Record<Size, Samples>>, python: Samples, store
   const { kb10, mb1, mb100 } = bySize
   const pairs = (over: string, under: string): number => round(median(mb100[over]!.map((ms, index) => ms / mb100[under]![index]!)))
   const best = stores.toSorted((a, b) => median(mb100[a]!) - median(mb100[b]!))[0]!
-  const of = (p: number): Record<string, Record<string, number>> => Object.fromEntries(Object.entries(bySize).map(([size, samples]) => [size, Object.fromEntries(Object.entries(samples).map(([way, ms]) => [way, round(percentile(ms, p), 3)]))]))
-  const against = (way: string): Record<string, Record<string, number>> => Object.fromEntries(Object.entries(bySize).map(([size, samples]) => [size, { p50: round(median(samples[way]!) / median(samples['plain']!)), p99: round(percentile(samples[way]!, 99) / percentile(samples['plain']!, 99)) }]))
+  const eachSize = <Value>(of: (samples: Samples) => Value): Record<string, Value> => Object.fromEntries(Object.entries(bySize).map(([size, samples]) => [size, of(samples)]))
+  const eachWay = (p: number) => (samples: Samples): Record<string, number> => Object.fromEntries(Object.entries(samples).map(([way, ms]) => [way, round(percentile(ms, p), 3)]))
+  const factor = (samples: Samples, way: string, p: number): number => round(percentile(samples[way]!, p) / percentile(samples['plain']!, p))
+  const against = (way: string): Record<string, Record<string, number>> => eachSize((samples) => ({ p50: factor(samples, way, 50), p99: factor(samples, way, 99) }))
   return {
     figures: {
       mb100_ms: round(median(mb100['allocated']!), 3),
+      mb100_best_ms: round(Math.min(...mb100['allocated']!), 3),
       mb100_end_to_end_ms: round(median(mb100['allocated end to end']!), 3),
       mb100_plain_ms: round(median(mb100['plain']!), 2),
       mb100_plain_end_to_end_ms: round(median(mb100['plain end to end']!), 2),
@@ -127,8 +136,8 @@ function summary(bySize: Readonly<Record<Size, Samples>>, python: Samples, store
       kb10_inline_p50_us: round(1000 * median(kb10['inline']!), 1),
       python_mb100_ms: round(median(python['allocated']!), 3),
       python_mb100_plain_ms: round(median(python['plain']!), 2),
-      p50_ms: of(50),
-      p99_ms: of(99),
+      p50_ms: eachSize(eachWay(50)),
+      p99_ms: eachSize(eachWay(99)),
       // The percentiles 1 to 100 of 1 MB.
       mb1_distribution_ms: Object.fromEntries(['plain', ...stores].map((way) => [way, Array.from({ length: 100 }, (_, index) => round(percentile(mb1[way]!, index + 1), 3))])),
       rounds,

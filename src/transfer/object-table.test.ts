@@ -24,6 +24,8 @@ interface TableGround {
   readonly clock: ManualClock
   readonly ledger: Ledger
   put(retrievals: number, ttlMs?: number): string
+  /** In a buffer. */
+  keep(bytes: Buffer, retrievals: number): string
   descriptors(): number
 }
 
@@ -38,6 +40,7 @@ function tableGround(context: TestContext): TableGround {
     clock,
     ledger,
     put: (retrievals, ttlMs = 1000) => table.add(new KeptBody(body(content(BYTES)), ledger.charge(account, 'memory', BYTES, 1), room, { memory, files }), retrievals, clock.epochMs() + ttlMs),
+    keep: (bytes, retrievals) => table.add(new KeptBody(bytes, ledger.charge(account, 'memory', bytes.length, 0), room, { memory, files }), retrievals, clock.epochMs() + 1000),
     descriptors,
   }
 }
@@ -118,6 +121,25 @@ describe('ObjectTable', () => {
     const got = await third
     got.done()
     assert.equal(table.size, 0)
+  })
+
+  test('gives few bytes in a buffer at once: as a retrieval that counts, when one is left that nobody leases, and not after their time (T1, T3)', (context) => {
+    const { table, put, keep, clock, ledger } = tableGround(context)
+    const id = keep(content(10), 3)
+    assert.deepEqual(table.takeNow(id), content(10))
+    const one = lease(table, id)
+    assert.deepEqual(table.takeNow(id), content(10))
+    assert.equal(table.takeNow(id), undefined, 'the last one is leased')
+    one.failed()
+    assert.deepEqual(table.takeNow(id), content(10))
+    assert.equal(table.takeNow(id), undefined)
+    assert.throws(() => table.acquire(id), withCode('OBJECT_USED_UP'))
+    assert.deepEqual([table.size, table.leases, ledger.memoryBytes], [0, 0, 0])
+    const late = keep(content(10), 1)
+    const inMemory = put(1)
+    assert.equal(table.takeNow(inMemory), undefined)
+    clock.advance(1000)
+    for (const none of [late, inMemory, id, '', id.replace(/^0/, '1')]) assert.equal(table.takeNow(none), undefined)
   })
 
   test('expires to the millisecond, whether or not the timer has run (T3)', (context) => {

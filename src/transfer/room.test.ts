@@ -73,6 +73,22 @@ async function state(promise: Promise<unknown>): Promise<string> {
 }
 
 describe('Room', () => {
+  test('gives room at once to who does not wait, unless there is none or somebody waits for it (Q2)', async () => {
+    const ground = new RoomGround()
+    const account = ground.account()
+    const now = (bytes: number): Charge | undefined => ground.room.enterNow({ account, bytes, own: undefined, descriptors: 1, preferred: 'memory' })
+    const held = now(60)!
+    assert.deepEqual([held.bytes, now(41), now(1001)], [60, undefined, undefined])
+    const waiting = ground.enter(account, 41)
+    assert.equal(await state(waiting), 'waits')
+    assert.equal(now(1), undefined)
+    ground.room.release(held)
+    assert.equal((await waiting).bytes, 41)
+    assert.equal(now(59)!.bytes, 59)
+    ground.room.close(new PlatformError('STOPPING', 'over'))
+    assert.equal(now(0), undefined)
+  })
+
   test('gives room in the order of coming; a small one does not overtake a large one (Q2)', async () => {
     const ground = new RoomGround()
     const account = ground.account()

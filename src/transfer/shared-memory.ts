@@ -20,7 +20,7 @@ export interface SharedMemory {
   pass(socket: number, number: number, fd: number): boolean
   /** The next one that has come, without waiting; undefined when there is none. Its fd is close-on-exec and the caller's to close. @throws errno EBADMSG for anything else that came; it is dropped. */
   receive(socket: number): { readonly number: number; readonly fd: number } | undefined
-  /** Memory of the process's own to fill: a memfd, mapped shared and writable, in huge pages where there are some. From 1 byte. */
+  /** Memory of the process's own to fill: a memfd, mapped shared and writable; 4 MB and more in huge pages where there are some. From 1 byte. */
   allocate(bytes: number): ArrayBuffer
   /** Whether it is (all of) a buffer from allocate that has not been sealed yet. */
   isAllocated(buffer: ArrayBuffer): boolean

@@ -99,7 +99,8 @@ class World {
     const terms = { n: retrievals, t: ttlMs, ordinal: 0 }
     const options = this.#mayGiveUp()
     try {
-      const reference = this.#random() < 0.5 ? await transfers.put(of, this.#ground.body(whole), terms, options) : await transfers.putStream(of, cut(whole, 1 + this.#below(50 * KB), breaks), terms, options)
+      const now = breaks || this.#random() < 0.5 ? undefined : transfers.putNow(of, whole, terms)
+      const reference = now ?? (this.#random() < 0.5 ? await transfers.put(of, this.#ground.body(whole), terms, options) : await transfers.putStream(of, cut(whole, 1 + this.#below(50 * KB), breaks), terms, options))
       this.#puts.push({ reference: `${of.namespace} ${reference}`, seed, bytes, retrievals, expiresAtMs: this.#ground.clock.epochMs() + ttlMs, done: 0 })
     } catch (error) {
       this.#expect(error, ['OBJECT_QUOTA_EXCEEDED', 'STORE_FULL', 'CANCELLED', ...(breaks ? ['TRANSFER_BROKEN'] : [])])
@@ -111,9 +112,16 @@ class World {
     const put = this.#puts[this.#puts.length - 1 - this.#below(Math.min(this.#puts.length, 12))]
     if (put === undefined) return
     const [namespace, reference] = put.reference.split(' ') as [string, string]
+    const transfers = this.#worker()
     let got: Retrieval
     try {
-      got = await this.#worker().get(namespace, reference, { asStream: this.#random() < 0.3, ...this.#mayGiveUp() })
+      const now = this.#random() < 0.5 ? transfers.getNow(namespace, reference) : undefined
+      if (now !== undefined) {
+        assert(now.equals(content(put.bytes, put.seed)), 'not what was put')
+        assert(this.#ground.clock.epochMs() < put.expiresAtMs, 'expired')
+        return this.#count(put)
+      }
+      got = await transfers.get(namespace, reference, { asStream: this.#random() < 0.3, ...this.#mayGiveUp() })
     } catch (error) {
       const code = this.#expect(error, ['OBJECT_USED_UP', 'OBJECT_EXPIRED', 'OBJECT_QUOTA_EXCEEDED', 'STORE_FULL', 'TRANSFER_BROKEN', 'CANCELLED'])
       if (code === 'OBJECT_USED_UP') assert.equal(put.done, put.retrievals, 'not used up')
@@ -131,10 +139,14 @@ class World {
       return got.failed()
     }
     if (this.#random() < 0.3) return got.failed()
+    this.#count(put)
+    got.done()
+  }
+
+  #count(put: Put): void {
     put.done++
     this.#got++
     assert(put.done <= put.retrievals, 'retrieved more often than it was put for')
-    got.done()
   }
 
   #check(): void {

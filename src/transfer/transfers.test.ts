@@ -48,6 +48,28 @@ describe('Transfers', () => {
     })
   }
 
+  test('puts few bytes and gets them at once, as a copy of what was given; what needs more takes its time (X1, X3)', async (context) => {
+    const { transfers: make, body } = testGround(context)
+    const transfers = make({ memoryBytesMax: BYTES, fileBytesMax: 0 })
+    for (const bytes of [0, 1, 16 * 1024]) {
+      const given = content(bytes)
+      const reference = transfers.putNow(producer(), given, { ordinal: 0 })!
+      given.fill(0xee)
+      assert.throws(() => transfers.getNow('m', reference), withCode('REFERENCE_INVALID'))
+      assert.deepEqual(transfers.getNow('n', reference), content(bytes))
+      assert.equal(transfers.getNow('n', reference), undefined)
+      await assert.rejects(transfers.get('n', reference), withCode('OBJECT_USED_UP'))
+    }
+    assert.deepEqual(sums(transfers), [0, 0, 0, 0, 0])
+    assert.throws(() => transfers.putNow(producer(), content(1), { n: 0, ordinal: 0 }), withCode('INPUT_INVALID'))
+    assert.equal(transfers.putNow(producer(), content(16 * 1024 + 1), { ordinal: 0 }), undefined)
+    const large = await transfers.put(producer(), body(content(BYTES)), { ordinal: 0 })
+    assert.deepEqual([transfers.putNow(producer(), content(1), { ordinal: 1 }), transfers.getNow('n', large)], [undefined, undefined])
+    transfers.close()
+    assert.throws(() => transfers.putNow(producer(), content(1), { ordinal: 2 }), withCode('STOPPING'))
+    assert.throws(() => transfers.getNow('n', large), withCode('STOPPING'))
+  })
+
   test('keeps an object once for each put, for as long as it said, ten minutes otherwise', async (context) => {
     const { transfers: make, body, clock } = testGround(context)
     const transfers = make()

@@ -50,6 +50,8 @@ interface Consumed {
 const life = Math.floor(Math.random() * 2 ** 20)
 let count = 0
 const buffers = new Map<string, Buffer>()
+// A producer makes its objects before it is invoked: it has them when the time begins.
+for (const bytes of process.env['OBJECT_BYTES']?.split(',') ?? []) bufferOf(Number(bytes), 0)
 
 export async function main(event: PatternRun | Produce | Consume): Promise<PatternTime | Labelled | Consumed> {
   if (!('do' in event)) return await drive(event)
@@ -59,7 +61,7 @@ export async function main(event: PatternRun | Produce | Consume): Promise<Patte
 async function drive(run: PatternRun): Promise<PatternTime> {
   const { pattern, degree, bytes, transport, reading } = run
   const stamps = Array.from({ length: pattern === 'broadcast' ? 1 : degree }, () => life * 2 ** 30 + ++count)
-  // Made before the clock runs; producers of gather have theirs from an earlier run.
+  // Made before the clock runs.
   const own = pattern === 'gather' ? [] : stamps.map((_, index) => bufferOf(bytes, index))
   const { instance } = context()
   const consumeBy = (name: string, objects: readonly Labelled[]): Promise<Consumed> => invoke<Consumed>(name, { do: 'consume', transport, reading, objects } satisfies Consume)
@@ -116,8 +118,7 @@ function bufferOf(bytes: number, index: number): Buffer {
   const key = `${bytes} ${index}`
   let buffer = buffers.get(key)
   if (buffer === undefined) {
-    buffer = Buffer.allocUnsafeSlow(bytes)
-    for (let at = 0; at < bytes; at += 4) buffer.writeUInt32LE(Math.imul(at, 2654435761) >>> 0, at)
+    buffer = Buffer.allocUnsafeSlow(bytes).fill('Bytes that are not all the same, and of which no reader knows how many are the same. ')
     buffer[bytes - 1] = last(bytes)
     buffers.set(key, buffer)
   }
