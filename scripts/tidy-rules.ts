@@ -23,7 +23,8 @@ export const arrows: Readonly<Record<string, readonly string[]>> = {
   sdk: [],
   build: [],
   local: ['gateway', 'activator', 'autoscaler', 'scheduler', 'worker', 'transfer', 'registry', 'telemetry', 'store', 'bus', 'sdk'],
-  cli: ['build', 'local', 'worker', 'pager', 'gateway'],
+  measure: [],
+  cli: ['build', 'local', 'worker', 'pager', 'gateway', 'measure'],
   contract: [],
   base: [],
 }

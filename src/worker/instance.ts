@@ -19,8 +19,7 @@ import type { Invocation } from '#contract/invocation.ts'
 import type { StartKind } from '#contract/invocation-record.ts'
 import { ObjectTransfers } from './object-transfers.ts'
 import { QueueProxy } from './queue-proxy.ts'
-import type { QueueProxyHandover } from './queue-proxy.ts'
-import type { FunctionCall, ObjectTransfer, QueueProxyOwner } from './queue-proxy-owner.ts'
+import type { FunctionCall, ObjectTransfer, QueueProxyHandover, QueueProxyOwner } from './queue-proxy-owner.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from './sandbox/sandbox.ts'
 
 export type InstanceState =

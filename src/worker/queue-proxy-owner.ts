@@ -61,3 +61,11 @@ export interface LoadObserver {
   observeCompute(us: number): void
   observeRun(us: number): void
 }
+
+/** From one queue proxy of a channel to the next. */
+export interface QueueProxyHandover {
+  /** Above those before, so that late frames are never taken for new ones. */
+  readonly firstStream: number
+  /** The runtime has said that it takes memory: it says so once. */
+  readonly takesMemory: boolean
+}

@@ -39,7 +39,7 @@ import type { Sandbox } from './sandbox/sandbox.ts'
 import { CallStream } from './call-stream.ts'
 import { creditFrame, levelNames, openHeadJson, receiveStart, receiveUsage, takeWhole } from './invocation-frames.ts'
 import type { MemoryChannel } from './memory-channel.ts'
-import type { LoadObserver, QueueProxyOwner } from './queue-proxy-owner.ts'
+import type { LoadObserver, QueueProxyHandover, QueueProxyOwner } from './queue-proxy-owner.ts'
 import { RequestBody } from './request-body.ts'
 
 export interface QueueProxyOptions {
@@ -54,14 +54,6 @@ export interface QueueProxyOptions {
   readonly handover?: QueueProxyHandover
   /** How long a runtime may take to confirm that a timed-out invocation has been let go. */
   readonly resetGraceMs?: number
-}
-
-/** From one queue proxy of a channel to the next. */
-export interface QueueProxyHandover {
-  /** Above those before, so that late frames are never taken for new ones. */
-  readonly firstStream: number
-  /** The runtime has said that it takes memory: it says so once. */
-  readonly takesMemory: boolean
 }
 
 /** One invocation on the channel. */

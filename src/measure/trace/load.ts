@@ -74,13 +74,14 @@ interface Statistics {
 /** @param path A directory in In-Vitro's format, or a file of the Azure trace of 2021. */
 export async function loadTrace(path: string, options: LoadOptions = {}): Promise<Trace> {
   const kind = await stat(path).catch((error: unknown) => {
-    throw new PlatformError('INPUT_INVALID', `${path} cannot be read: name a directory with invocations.csv, durations.csv and memory.csv, or a file of the Azure trace of 2021`, { cause: error })
+    throw unreadable(path, error)
   })
   if (!kind.isDirectory()) return loadAzure2021(textFile(path), options)
   return loadInVitro({ invocations: textFile(join(path, 'invocations.csv')), durations: textFile(join(path, 'durations.csv')), memory: textFile(join(path, 'memory.csv')) }, options)
 }
 
 export async function loadInVitro(files: { readonly invocations: TextSource; readonly durations: TextSource; readonly memory: TextSource }, options: LoadOptions = {}): Promise<Trace> {
+  checkOptions(options)
   const durations = await readStatistics(files.durations, 'Average', DURATION_RANKS.map((rank) => [rank, `percentile_Average_${rank}`]), 'milliseconds')
   const memory = await readStatistics(files.memory, 'AverageAllocatedMb', MEMORY_RANKS.map((rank) => [rank, `AverageAllocatedMb_pct${rank}`]), 'megabytes')
   const functions: TracedFunction[] = []
@@ -108,6 +109,7 @@ export async function loadInVitro(files: { readonly invocations: TextSource; rea
 
 /** A row says when an invocation ended and how long it took; time starts with the first start in the file. */
 export async function loadAzure2021(file: TextSource, options: LoadOptions = {}): Promise<Trace> {
+  checkOptions(options)
   const rows = new Map<string, { readonly starts: number[]; readonly seconds: number[] }>()
   let first = Infinity
   let last = -Infinity
@@ -126,10 +128,13 @@ export async function loadAzure2021(file: TextSource, options: LoadOptions = {})
   someFunctions(file.name, [...rows])
   const unitUs = unitOf(options)
   const skip = options.skip ?? 0
-  const unitCount = Math.max(0, Math.min(Math.floor(((last - first) * 1e6) / unitUs) + 1 - skip, options.take ?? Infinity))
+  const found = Math.floor(Math.round((last - first) * 1e6) / unitUs) + 1
+  const unitCount = Math.min(found - skip, options.take ?? Infinity)
+  checkWindow(file.name, found, unitCount)
+  if (unitCount * rows.size > COUNTS_MAX) throw invalid(file.name, 1, `${rows.size} functions over ${unitCount} minutes or seconds are more than ${COUNTS_MAX} counts: take fewer`)
   const functions = [...rows].map(([name, { starts, seconds }]) => {
     const order = starts.map((_, index) => index).sort((a, b) => starts[a]! - starts[b]!)
-    const startUs = (index: number): number => Math.max(0, Math.round((starts[index]! - first) * 1e6)) - skip * unitUs
+    const startUs = (index: number): number => Math.round((starts[index]! - first) * 1e6) - skip * unitUs
     const kept = order.filter((index) => startUs(index) >= 0 && startUs(index) < unitCount * unitUs)
     const counts = new Uint32Array(unitCount)
     for (const index of kept) counts[Math.floor(startUs(index) / unitUs)]!++
@@ -143,6 +148,8 @@ export async function loadAzure2021(file: TextSource, options: LoadOptions = {})
 
 /** The trace lasts two weeks; what is far beyond is another unit, and would need as many counts. */
 const TIMESTAMP_MAX_S = 366 * 86_400
+/** 512 MiB of counts; the real trace by the minute has 8.5 million. */
+const COUNTS_MAX = 2 ** 27
 
 async function readStatistics(file: TextSource, averageColumn: string, rankColumns: readonly (readonly [number, string])[], unit: string): Promise<Map<string, Statistics>> {
   const found = new Map<string, Statistics>()
@@ -164,7 +171,20 @@ function windowOf(row: CsvRow, { skip = 0, take = Infinity }: LoadOptions): stri
   const gap = columns.findIndex((name, index) => index > 0 && Number(name) !== Number(columns[index - 1]) + 1)
   if (gap > 0) throw invalid(row.file, 1, `column ${quote(columns[gap]!)} does not follow ${columns[gap - 1]}: one column per minute or second, in order`)
   if (columns.length === 0) throw invalid(row.file, 1, 'no column is a number: counts stand in columns named by their minute or second')
-  return columns.slice(skip, skip + take)
+  const window = columns.slice(skip, skip + take)
+  checkWindow(row.file, columns.length, window.length)
+  return window
+}
+
+function checkWindow(file: string, found: number, kept: number): void {
+  if (kept < 1) throw invalid(file, 1, `no minute is left: the file has ${found}; skip fewer, take at least 1`)
+}
+
+function checkOptions({ skip = 0, take = Infinity }: LoadOptions): void {
+  for (const [name, value] of [['skip', skip], ['take', take]] as const) {
+    if (value >= 0 && (Number.isInteger(value) || value === Infinity)) continue
+    throw new PlatformError('INPUT_INVALID', `${name} is ${value}, and must be a whole number of the trace's minutes or seconds from 0`)
+  }
 }
 
 function uniqueName(row: CsvRow, names: Set<string>): string {
@@ -191,6 +211,11 @@ async function* readText(path: string): AsyncGenerator<string> {
   try {
     for await (const chunk of createReadStream(path, 'utf8')) yield chunk as string
   } catch (error) {
-    throw new PlatformError('INPUT_INVALID', `${path} cannot be read: name a directory with invocations.csv, durations.csv and memory.csv, or a file of the Azure trace of 2021`, { cause: error })
+    throw unreadable(path, error)
   }
+}
+
+function unreadable(path: string, cause: unknown): PlatformError {
+  const next = 'name a directory with invocations.csv, durations.csv and memory.csv, or a file of the Azure trace of 2021'
+  return new PlatformError('INPUT_INVALID', `${path} cannot be read: ${next}`, { cause })
 }

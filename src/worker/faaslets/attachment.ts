@@ -20,7 +20,7 @@ import type { Clock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { Sandbox, SandboxExit, SandboxUsage } from '../sandbox/sandbox.ts'
 import type { MemoryChannel } from '../memory-channel.ts'
-import type { QueueProxyHandover } from '../queue-proxy.ts'
+import type { QueueProxyHandover } from '../queue-proxy-owner.ts'
 import type { HostProcess } from './host-process.ts'
 import { acceptOne } from './one-connection.ts'
 
