@@ -40,7 +40,8 @@ export function latencyLine(sample: Sample, strict: boolean): string {
  */
 export function dataTransferLine(sample: Pick<Sample, 'requestId' | 'host' | 'burstId'>, timestamps: readonly string[], chainLength: number): string {
   if (timestamps.length !== chainLength) {
-    throw new PlatformError('ANSWER_INVALID', `${sample.host} answered with ${timestamps.length} timestamps, its chain has ${chainLength} functions: check that each adds one to TimestampChain`)
+    const counts = `${timestamps.length} timestamps, its chain has ${chainLength} functions`
+    throw new PlatformError('ANSWER_INVALID', `${sample.host} answered with ${counts}: check that each adds one to TimestampChain`)
   }
   return csvLine([sample.requestId, sample.host, String(sample.burstId), ...timestamps])
 }
@@ -50,7 +51,9 @@ export function statisticsCsv(summary: Summary): string {
   return statisticsHeader + csvLine([String(count), ...[mean, standardDeviation, min, p25, p50, p75, p95, max].map(twoDigits)])
 }
 
-export function directoryName(one: Pick<SubExperiment, 'Title' | 'FunctionMemoryMB' | 'FunctionImageSizeMB' | 'IATSeconds' | 'BurstSizes' | 'DesiredServiceTimes' | 'PayloadLengthBytes'>): string {
+type Named = Pick<SubExperiment, 'Title' | 'FunctionMemoryMB' | 'FunctionImageSizeMB' | 'IATSeconds' | 'BurstSizes' | 'DesiredServiceTimes' | 'PayloadLengthBytes'>
+
+export function directoryName(one: Named): string {
   const kilobytes = Math.floor(one.PayloadLengthBytes / 1024)
   const function_ = `memory${one.FunctionMemoryMB}MB-img${Math.trunc(one.FunctionImageSizeMB)}MB`
   return `${one.Title}-${function_}-IAT${goFloat(one.IATSeconds)}s-burst${one.BurstSizes[0]}-st${one.DesiredServiceTimes[0]!.text}-payload${kilobytes}KB`

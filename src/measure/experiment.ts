@@ -195,7 +195,8 @@ function contradictionsOf(given: SubExperimentSettings): FieldProblem[] {
   if (given.stopRule !== undefined) {
     const needed = samplesNeeded(given.stopRule.percentile, given.stopRule.confidence)
     const most = samplesMax(given)
-    if (most < needed) problems.push({ field: 'stopRule', message: `percentile ${given.stopRule.percentile} needs ${needed} samples, and there are ${most} at most; raise Bursts or BurstSizes` })
+    const message = `percentile ${given.stopRule.percentile} needs ${needed} samples, and there are ${most} at most; raise Bursts or BurstSizes`
+    if (most < needed) problems.push({ field: 'stopRule', message })
   }
   return problems
 }
@@ -204,7 +205,8 @@ function warningsOf(one: SubExperiment): FieldProblem[] {
   const warnings: FieldProblem[] = []
   const { IATSeconds, IATType, strict } = one
   if (!strict && IATType === 'stochastic' && IATSeconds > 0 && IATSeconds < 1) {
-    warnings.push({ field: 'IATSeconds', message: `${IATSeconds}: below 1 s, the original's gaps are shorter than asked for, often none (0.5 gives 0.14 s on average); strict has at least ${IATSeconds} s` })
+    const message = `${IATSeconds}: below 1 s, the original's gaps are shorter than asked for, often none (0.5 gives 0.14 s on average); strict has no shorter one`
+    warnings.push({ field: 'IATSeconds', message })
   }
   if (!strict && IATType === 'step') warnings.push({ field: 'IATType', message: 'step: the original\'s gaps do not grow; strict has 1 s, 2 s, … up to IATSeconds' })
   if (!strict && IATType !== 'stochastic' && !Number.isInteger(IATSeconds)) {
