@@ -18,6 +18,8 @@ import type { IncomingBody } from './body-in.ts'
 const MB = 1024 * 1024
 const NUMBER_MAX = 2 ** 32 - 1
 const NO_BYTES = Buffer.alloc(0)
+/** From here on a collection is noticed beside what else is done with a body. */
+const LARGE_BYTES = 4 * MB
 
 export class Memory {
   readonly #addon: string
@@ -49,7 +51,7 @@ export class Memory {
   /** Memory to be filled and then passed without a copy; ordinary memory where the kernel gives no more of the other. @param bytes From 1. */
   allocate(bytes: number): Buffer {
     try {
-      return Buffer.from(this.#loaded().allocate(bytes))
+      return Buffer.from(this.#withoutCollecting(bytes, () => this.#loaded().allocate(bytes)))
     } catch {
       return Buffer.alloc(bytes)
     }
@@ -92,7 +94,7 @@ export class Memory {
       const received = native.receive(this.#socket)
       if (received === undefined) throw new PlatformError('PROTOCOL_BROKEN', `The frame protocol was broken: memory ${n} was named and not passed.`)
       try {
-        if (received.number === n) return b === 0 ? NO_BYTES : Buffer.from(native.map(received.fd, b))
+        if (received.number === n) return b === 0 ? NO_BYTES : Buffer.from(this.#withoutCollecting(b, () => native.map(received.fd, b)))
       } finally {
         // The view keeps what it shows.
         closeSync(received.fd)
@@ -113,6 +115,21 @@ export class Memory {
     return native.seal(memory)
   }
 
+  /**
+   * A buffer of which V8 hears, without beginning at once to collect everything, for 5 ms, because 64 MB more are held: mapped bytes say
+   * little about garbage. The next ordinary buffer begins it, somewhere else than between a producer and its consumer.
+   */
+  #withoutCollecting(bytes: number, make: () => ArrayBuffer): ArrayBuffer {
+    if (bytes < LARGE_BYTES) return make()
+    const { setFlagsFromString } = process.getBuiltinModule('node:v8')
+    setFlagsFromString('--external-memory-accounted-in-global-limit')
+    try {
+      return make()
+    } finally {
+      setFlagsFromString('--no-external-memory-accounted-in-global-limit')
+    }
+  }
+
   #loaded(): SharedMemory {
     if (this.#native !== undefined) return this.#native
     const module: { exports: { readonly sharedMemory?: SharedMemory } } = { exports: {} }
@@ -121,9 +138,6 @@ export class Memory {
     } catch (cause) {
       throw new PlatformError('NATIVE_MISSING', `The native addon cannot be loaded in the sandbox (${(cause as Error).message}); start the platform again.`, { cause })
     }
-    // Mapped bytes are no garbage that grows: by themselves, 64 MB of them would begin a collection of everything, 5 ms, at each large body.
-    // Counted with the heap they begin one when both are large.
-    process.getBuiltinModule('node:v8').setFlagsFromString('--external-memory-accounted-in-global-limit')
     return (this.#native = module.exports.sharedMemory!)
   }
 }
