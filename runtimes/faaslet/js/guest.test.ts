@@ -112,7 +112,8 @@ test('cancelling aborts the signal, ends reads, calls and timers, and the faasle
   const { invocation } = kit.begin({ k: 'http', m: 'POST', u: '/' }, 'part', true)
   const faaslet = kit.restore()
   const done = kit.run(faaslet, invocation)
-  // Until it runs.
+  // Until it runs: the kit begins it in the next turn, and a timer alone may come before that.
+  await new Promise((resolve) => setImmediate(resolve))
   await new Promise((resolve) => setTimeout(resolve, 0))
   invocation.cancel()
   await done
