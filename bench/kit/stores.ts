@@ -2,11 +2,10 @@
 import { spawnSync } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { tmpdir } from 'node:os'
+import { freePort } from './free-port.ts'
 import type { Network } from './network-namespaces.ts'
 import { firstLine } from './server.ts'
 
@@ -46,14 +45,4 @@ export async function startStores({ hosts: [host] }: Network): Promise<Stores> {
       }
     },
   }
-}
-
-/** Free on this host's loopback; a namespace of its own has nothing on it anyway. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

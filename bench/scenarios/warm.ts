@@ -11,12 +11,11 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { BenchContext, BenchResult } from '#cli/commands/bench.ts'
 import { median, round } from '../kit/figures.ts'
+import { freePort } from '../kit/free-port.ts'
 import { firstLine, startPlatform } from '../kit/server.ts'
 import { wrk } from '../kit/wrk.ts'
 import type { WrkOptions, WrkResult } from '../kit/wrk.ts'
@@ -137,13 +136,4 @@ async function stop(child: ReturnType<typeof spawn>): Promise<void> {
   const exited = once(child, 'exit')
   child.kill('SIGKILL')
   await exited
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }

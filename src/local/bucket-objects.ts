@@ -15,6 +15,11 @@ const KEY_BYTES_MAX = 1024
 
 export function bucketObjects(buckets: Buckets): BucketObjects {
   return {
+    check(namespace, name) {
+      const { bucket } = addressOf(namespace, name)
+      if (buckets.get(namespace, bucket) === undefined) throw noBucket(bucket)
+    },
+
     async put(namespace, name, source, bytes) {
       const address = addressOf(namespace, name)
       const md5 = createHash('md5')
@@ -50,7 +55,10 @@ async function known<Value>({ bucket }: Address, act: () => Promise<Value>): Pro
   try {
     return await act()
   } catch (thrown) {
-    if (!(thrown instanceof PlatformError) || thrown.code !== 'ENTITY_NOT_FOUND') throw thrown
-    throw new PlatformError('ENTITY_NOT_FOUND', `There is no bucket ${bucket} in this namespace. Make it with an S3 client: aws s3 mb s3://${bucket}`, { cause: thrown })
+    throw thrown instanceof PlatformError && thrown.code === 'ENTITY_NOT_FOUND' ? noBucket(bucket, thrown) : thrown
   }
+}
+
+function noBucket(bucket: string, cause?: unknown): PlatformError {
+  return new PlatformError('ENTITY_NOT_FOUND', `There is no bucket ${bucket} in this namespace. Make it with an S3 client: aws s3 mb s3://${bucket}`, { cause })
 }

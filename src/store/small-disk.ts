@@ -1,6 +1,7 @@
 /** A disk that is soon full, for tests: a tmpfs of a few hundred KB, where this user may mount one. */
+import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmdirSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmdirSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -24,5 +25,17 @@ export function mountSmallDisk(bytes: number): SmallDisk | undefined {
       spawnSync('umount', ['-l', path], { stdio: 'ignore' })
       rmdirSync(path)
     },
+  }
+}
+
+/** Writes a file until no page is left. */
+export function fillDisk(path: string): void {
+  const file = openSync(path, 'w')
+  try {
+    for (;;) writeSync(file, Buffer.alloc(4096))
+  } catch (thrown) {
+    assert.equal((thrown as NodeJS.ErrnoException).code, 'ENOSPC')
+  } finally {
+    closeSync(file)
   }
 }

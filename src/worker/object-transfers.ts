@@ -19,6 +19,8 @@ const JSON_HEADERS = ['content-type', 'application/json']
 
 /** Objects in buckets: `name` is `s3://<bucket>/<key>`. */
 export interface BucketObjects {
+  /** Before bytes are collected for it. @throws INPUT_INVALID, ENTITY_NOT_FOUND. */
+  check(namespace: string, name: string): void
   /** @throws INPUT_INVALID, ENTITY_NOT_FOUND, STORAGE_EXCEEDED, STORE_FULL, STORE_FAILED; what the source throws. */
   put(namespace: string, name: string, source: AsyncIterable<Uint8Array>, bytes: number): Promise<void>
   /** @throws INPUT_INVALID, ENTITY_NOT_FOUND. */
@@ -124,31 +126,44 @@ export class ObjectTransfers {
     answer(transfer, retrieval, takesMemory && !asStream, settled)
   }
 
-  /** To a bucket. What comes as a stream is collected as an object first: a bucket has to know the length of what it takes. */
-  async #store({ parent, sink }: ObjectTransfer, { body, terms }: ObjectPut, name: string, signal: AbortSignal): Promise<void> {
-    const { namespace } = parent.revision
+  async #store(transfer: ObjectTransfer, { body, terms }: ObjectPut, name: string, signal: AbortSignal): Promise<void> {
+    const { parent, sink } = transfer
     parent.moved().objectsPut++
     try {
       if (terms.n !== undefined || terms.t !== undefined) throw new PlatformError('INPUT_INVALID', 'An object in a bucket stays until it is deleted: put it without retrievals and ttlMs.')
       if (this.#buckets === undefined) throw new PlatformError('INTERNAL', 'This worker knows no buckets.')
-      if (body instanceof HeldBody) await this.#buckets.put(namespace, name, body.retain().stream(), body.bytes)
-      else if (body instanceof Uint8Array) await this.#buckets.put(namespace, name, only(parent, body), body.length)
-      else {
-        const transfers = this.#required()
-        const collected = await transfers.putStream(producerOf(parent), counted(parent, body), { n: 1, ordinal: 0 }, { signal })
-        const retrieval = await transfers.get(namespace, collected, { asStream: true, signal })
-        try {
-          await this.#buckets.put(namespace, name, retrieval.body, retrieval.bytes)
-        } finally {
-          retrieval.done()
-        }
-      }
+      this.#buckets.check(parent.revision.namespace, name)
+      if (body instanceof Uint8Array) await this.#buckets.put(parent.revision.namespace, name, only(parent, body), body.length)
+      else if (body instanceof HeldBody) await this.#storeStream(parent, name, body.retain().stream(), body.bytes)
+      else await this.#storeCollected(parent, name, body, signal)
       if (body instanceof HeldBody) parent.moved().bytesPut += body.bytes
     } finally {
       if (body instanceof HeldBody) body.release()
       else if (!(body instanceof Uint8Array)) body.destroy()
     }
     sink.head(201, JSON_HEADERS, referenceAnswer(name), true)
+  }
+
+  /** A bucket has to know the length of what it takes: what comes as a stream is an object first. */
+  async #storeCollected(parent: Invocation, name: string, body: Readable, signal: AbortSignal): Promise<void> {
+    const transfers = this.#required()
+    const collected = await transfers.putStream(producerOf(parent), counted(parent, body), { n: 1, ordinal: 0 }, { signal })
+    const retrieval = await transfers.get(parent.revision.namespace, collected, { asStream: true, signal })
+    try {
+      await this.#storeStream(parent, name, retrieval.body, retrieval.bytes)
+    } finally {
+      // Stored or not, nobody else will ask for it.
+      retrieval.done()
+    }
+  }
+
+  /** The bucket may refuse before it reads: then, too, the stream lets go of what it reads from. */
+  async #storeStream({ revision }: Invocation, name: string, source: Readable, bytes: number): Promise<void> {
+    try {
+      await this.#buckets!.put(revision.namespace, name, source, bytes)
+    } finally {
+      source.destroy()
+    }
   }
 
   async #load(transfer: ObjectTransfer, name: string, signal: AbortSignal): Promise<void> {

@@ -6,7 +6,7 @@
  */
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync, rmdirSync, statfsSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, rmdirSync, statfsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { connect } from 'node:net'
@@ -18,6 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import type { PlatformErrorCode } from '#contract/errors.ts'
+import { fillDisk } from '#store/small-disk.ts'
 import { hello } from '../kit/functions.ts'
 import { assertError, send } from '../kit/http.ts'
 import type { SendOptions } from '../kit/http.ts'
@@ -238,14 +239,7 @@ describe('a disk that is full', () => {
     const kept = (await platform.invoke('hello', {}, { prefer: 'respond-async' })).json().id
     await platform.record(kept)
 
-    const file = openSync(ballast, 'w')
-    try {
-      for (;;) writeSync(file, Buffer.alloc(4096))
-    } catch (error) {
-      assert.equal((error as NodeJS.ErrnoException).code, 'ENOSPC')
-    } finally {
-      closeSync(file)
-    }
+    fillDisk(ballast)
     assert.equal(statfsSync(path).bavail, 0)
 
     // Pages that the database has already may take the first few.

@@ -4,12 +4,12 @@
  * Method: real functions and a real platform; another S3 client's view is the API's own.
  */
 import assert from 'node:assert/strict'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { CreateBucketCommand, GetObjectCommand, S3Client } from '@aws-sdk/client-s3'
-import { startTestPlatform } from '../kit/platform.ts'
+import { startTestPlatform, until } from '../kit/platform.ts'
 import type { TestPlatform } from '../kit/platform.ts'
 
 const NODE = `import { get, put } from 'skep'
@@ -26,6 +26,17 @@ def main(params):
         found = skep.get(params['key'])
         return {'bytes': len(found), 'first': found[0], 'last': found[-1]}
     return {'reference': skep.put(b'\\x07' * params['bytes'], key=params['key'])}`
+
+/** Sealed memory that a process holds. */
+function objectDescriptors(pid: number): number {
+  return readdirSync(`/proc/${pid}/fd`).filter((fd) => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).includes('skep-object')
+    } catch {
+      return false
+    }
+  }).length
+}
 
 async function clientOf(platform: TestPlatform): Promise<S3Client> {
   const { accessKeyId, secretAccessKey } = await platform.json<{ accessKeyId: string; secretAccessKey: string }>('/v1/s3/credentials', { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"name":"test"}' })
@@ -81,6 +92,9 @@ test('what is no place, is not there, or is counted, is refused with the next st
     assert.equal(answer.code, code, JSON.stringify([event, answer]))
     assert.match(answer.message, message)
   }
-  const metrics = (await platform.send('/metrics')).text
-  assert.match(metrics, /^skep_objects\{state="kept"\} 0$/m)
+  // Nothing of what was refused is kept: neither an object nor a byte of a body.
+  await until(async () => {
+    const metrics = (await platform.send('/metrics')).text
+    return ['skep_objects{state="kept"} 0', 'skep_objects{state="leased"} 0', 'skep_object_bytes{place="memory"} 0', 'skep_object_bytes{place="file"} 0'].every((line) => metrics.includes(`${line}\n`)) && objectDescriptors(platform.pid) === 0
+  }, 'nothing is held any more')
 })

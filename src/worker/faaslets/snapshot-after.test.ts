@@ -6,14 +6,14 @@
  * Method: a real worker with real hosts and a real store. Functions tell how many invocations their memory remembers.
  */
 import assert from 'node:assert/strict'
-import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { after, describe, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { HeldBody } from '#contract/held-body.ts'
-import { mountSmallDisk } from '#store/small-disk.ts'
+import { fillDisk, mountSmallDisk } from '#store/small-disk.ts'
 import { sharedMemory } from '#transfer/shared-memory.ts'
 import type { Instance } from '../instance.ts'
 import { workerGround, workerSkip } from '../worker.harness.ts'
@@ -247,7 +247,7 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
     const before = await eventually(() => store.list()[0], 'the snapshot was taken')
     await ask(ground, instance)
     await eventually(() => store.list()[0]!.recording, 'the first invocation was recorded')
-    fill(disk.path)
+    fillDisk(join(disk.path, 'filler'))
     for (let n = 1; n < AFTER; n++) assert.equal((await ask(ground, instance)).count, n + 1)
     await eventually(() => ground.warnings.length > 0, 'it was told')
     for (let n = 0; n < 20; n++) assert.equal((await ask(ground, instance)).count, 1)
@@ -256,14 +256,3 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
     assert.equal(store.list()[0]!.imageId, before.imageId)
   })
 })
-
-function fill(directory: string): void {
-  const file = openSync(join(directory, 'filler'), 'w')
-  try {
-    for (;;) writeSync(file, Buffer.alloc(4096))
-  } catch (thrown) {
-    assert.equal((thrown as NodeJS.ErrnoException).code, 'ENOSPC')
-  } finally {
-    closeSync(file)
-  }
-}

@@ -13,7 +13,7 @@ import { after, describe, test } from 'node:test'
 import type { Instance } from '../instance.ts'
 import { workerGround, workerSkip } from '../worker.harness.ts'
 import type { WorkerGround } from '../worker.harness.ts'
-import { mountSmallDisk } from '#store/small-disk.ts'
+import { fillDisk, mountSmallDisk } from '#store/small-disk.ts'
 import { born, eventually, lacking, snapshotStore } from './faaslets.harness.ts'
 
 const runtimes = mkdtempSync(join(tmpdir(), 'skep-runtimes-'))
@@ -164,7 +164,7 @@ describe('the life of a snapshot', { skip: workerSkip, timeout: 60_000 }, () => 
       const instance = await ground.start(ground.revision(born, js))
       if (what === 'recording') {
         await eventually(() => store.list()[0], 'the snapshot was taken')
-        fill(disk.path)
+        fillDisk(join(disk.path, 'filler'))
       }
       while (ground.warnings.length === 0) assert.equal((await ask(ground, instance)).count, 1)
       for (let n = 0; n < 20; n++) assert.equal((await ask(ground, instance)).count, 1)
@@ -174,14 +174,3 @@ describe('the life of a snapshot', { skip: workerSkip, timeout: 60_000 }, () => 
     }
   })
 })
-
-function fill(directory: string): void {
-  const file = openSync(join(directory, 'filler'), 'w')
-  try {
-    for (;;) writeSync(file, Buffer.alloc(4096))
-  } catch (thrown) {
-    assert.equal((thrown as NodeJS.ErrnoException).code, 'ENOSPC')
-  } finally {
-    closeSync(file)
-  }
-}
