@@ -225,7 +225,7 @@ describe('invoke', () => {
     assert.deepEqual((await platform.fn('echo/count', { method: 'POST', body })).json(), { bytes: MB })
   })
 
-  test('100 MB stream through without the platform holding them', async () => {
+  test('300 MB stream through without the platform holding them', async () => {
     const sent = createHash('sha256')
     const received = createHash('sha256')
     let bytes = 0
@@ -234,7 +234,7 @@ describe('invoke', () => {
     const { beforeMb, peakMb } = await peakResidentMb(platform.pid, async () => {
       const body = Readable.from(
         (function* () {
-          for (let index = 0; index < 1600; index++) {
+          for (let index = 0; index < 4800; index++) {
             const chunk = Buffer.alloc(64 * 1024, index)
             sent.update(chunk)
             yield chunk
@@ -247,9 +247,10 @@ describe('invoke', () => {
         bytes += chunk.length
       }
     })
-    assert.equal(bytes, 100 * MB)
+    assert.equal(bytes, 300 * MB)
     assert.equal(received.digest('hex'), sent.digest('hex'))
-    assert.ok(peakMb - beforeMb < 90, `the platform grew from ${beforeMb} MB to ${peakMb} MB`)
+    // Chunks that have left are collected when there are 64 MB of them, or later where the machine is busy.
+    assert.ok(peakMb - beforeMb < 180, `the platform grew from ${beforeMb} MB to ${peakMb} MB`)
   })
 
   test('Python streams 20 MB out', async () => {
