@@ -2,8 +2,8 @@
  * The experiment file: what is sent to which functions, and what they are like.
  *
  * The format is STeLLAR's (thesis 3.3; src/setup/extract-configuration.go at 6e25342), and its 55 files are accepted unchanged. Defaults are its
- * defaults, and as there, null, "" and 0 stand for the default of fields that have one other than these. Four fields of ours may stand in a
- * sub-experiment, or at the top for all of them: `openLoop`, `warmUp`, `stopRule`, `strict`. Two of the files set PackageType twice: the last counts.
+ * defaults, and as there, null, "" and 0 stand for the default of fields that have one other than these. Fields of ours may stand in a
+ * sub-experiment, or at the top for all of them: `openLoop`, `warmUp`, `stopRule`, `strict`, `keepAliveSeconds`, `referenceTransfer`. Two of the files set PackageType twice: the last counts.
  *
  * Where we differ: what the original ignores or replaces is an error here, with the line: unknown fields, other spellings, unknown words,
  * a missing service time. What the original accepts and does otherwise than one would think is accepted, done likewise unless `strict`, and told in `warnings`.
@@ -74,6 +74,10 @@ const ours = {
   stopRule: stopRule.optional(),
   /** Do what the settings say where the original does something else (schedule.ts, csv.ts). */
   strict: z.boolean().optional(),
+  /** How long an idle instance shall live, where a platform lets one say; so a cold start needs no IAT of ten minutes. */
+  keepAliveSeconds: z.number().min(0).max(1_000_000).optional(),
+  /** Transfer by the platform's own references (thesis chapter 6) rather than inline or through storage. */
+  referenceTransfer: z.boolean().optional(),
 }
 
 const subExperiment = z.strictObject({
@@ -114,7 +118,7 @@ const computed: readonly string[] = ['ID', 'BusySpinIncrements', 'Endpoints', 'R
 type SubExperimentSettings = z.output<typeof subExperiment>
 
 /** The settings under the names of the file, with everything filled in. */
-export type SubExperiment = Omit<SubExperimentSettings, 'IATSeconds' | 'IATType' | 'warmUp' | 'strict' | 'openLoop' | 'stopRule'> & {
+export type SubExperiment = Omit<SubExperimentSettings, 'IATSeconds' | 'IATType' | keyof typeof ours> & {
   /** Its place in the file, from 0; `-r` picks by it. */
   readonly index: number
   readonly IATSeconds: number
@@ -123,6 +127,8 @@ export type SubExperiment = Omit<SubExperimentSettings, 'IATSeconds' | 'IATType'
   readonly strict: boolean
   readonly openLoop: OpenLoop | undefined
   readonly stopRule: z.output<typeof stopRule> | undefined
+  readonly keepAliveSeconds: number | undefined
+  readonly referenceTransfer: boolean
 }
 
 export interface Experiment {
@@ -151,9 +157,9 @@ export function parseExperiment(text: string, file: string): Experiment {
   const warnings: Problem[] = []
   const complete = SubExperiments.map((settings, index): SubExperiment => {
     const at = (field: keyof SubExperimentSettings): Problem['path'] => (field in forAll && settings[field] === undefined ? [field] : ['SubExperiments', index, field])
-    const given = { ...settings, openLoop: settings.openLoop ?? forAll.openLoop, stopRule: settings.stopRule ?? forAll.stopRule }
+    const given: SubExperimentSettings = { ...forAll, ...withoutUndefined(settings) }
     contradictions.push(...contradictionsOf(given).map(({ field, message }) => ({ path: at(field), message })))
-    const one = fillIn({ ...given, warmUp: settings.warmUp ?? forAll.warmUp, strict: settings.strict ?? forAll.strict }, index, Runtime)
+    const one = fillIn(given, index, Runtime)
     warnings.push(...warningsOf(one).map(({ field, message }) => ({ path: at(field), message })))
     return one
   })
@@ -173,7 +179,14 @@ function fillIn(given: SubExperimentSettings, index: number, runtime: string): S
     strict: given.strict ?? false,
     openLoop: given.openLoop,
     stopRule: given.stopRule,
+    keepAliveSeconds: given.keepAliveSeconds,
+    referenceTransfer: given.referenceTransfer ?? false,
   }
+}
+
+/** So that what stands at the top is not hidden. */
+function withoutUndefined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T
 }
 
 interface FieldProblem {
@@ -186,6 +199,10 @@ function contradictionsOf(given: SubExperimentSettings): FieldProblem[] {
   if (given.StorageTransfer && given.DataTransferChainLength < 2) {
     problems.push({ field: 'StorageTransfer', message: 'nothing is transferred in a chain of one function; set DataTransferChainLength to 2 or more' })
   }
+  if (given.referenceTransfer && given.DataTransferChainLength < 2) {
+    problems.push({ field: 'referenceTransfer', message: 'nothing is transferred in a chain of one function; set DataTransferChainLength to 2 or more' })
+  }
+  if (given.referenceTransfer && given.StorageTransfer) problems.push({ field: 'referenceTransfer', message: 'says how data is passed, and so does StorageTransfer; keep one of them' })
   if (given.openLoop !== undefined && (given.IATSeconds !== undefined || given.IATType)) {
     problems.push({ field: 'openLoop', message: 'says when bursts come, and so does IATSeconds or IATType; keep one of them' })
   }

@@ -121,7 +121,7 @@ export class Attachment implements Sandbox {
   async #untilGone(): Promise<SandboxExit> {
     const closed = new Promise<void>((resolve) => this.channel.once('close', () => resolve()))
     const died = this.host.sandbox.exited.then((exit) => {
-      this.#exit ??= exit
+      this.#exit ??= this.host.exitOfItsPlaces(exit)
       this.channel.destroy()
     })
     // The host may have closed it because it is dying: why is known a moment later.

@@ -140,12 +140,6 @@ export class FaasletWorker {
     // One thread computes; the others wait for a disk.
     const limits: SandboxLimits = { memoryMb: config.faasletHostMemoryMb, cpu: 2, pidsMax: PIDS_MAX }
     const sandbox = await sandboxes.start({ id: nextId(), ...runtime, limits, network, tmpBytesMax: 1024 * 1024, paging: true })
-    let printed = ''
-    const keep = (chunk: Buffer): void => {
-      if (printed.length < 4096) printed += chunk.toString()
-    }
-    sandbox.stdout.on('data', keep)
-    sandbox.stderr.on('data', keep)
     const host = new HostProcess(sandbox)
     const late = clock.after(config.helloTimeoutMs, () => host.hello.reject(new PlatformError('START_FAILED', `The faaslet host did not start within ${config.helloTimeoutMs} ms.`)))
     try {
@@ -154,7 +148,7 @@ export class FaasletWorker {
       return host
     } catch (thrown) {
       await sandbox.destroy('it did not start')
-      throw new PlatformError('START_FAILED', `The faaslet host did not start: ${(thrown as Error).message} ${printed}`.trim(), { cause: thrown })
+      throw new PlatformError('START_FAILED', `The faaslet host did not start: ${(thrown as Error).message}`, { cause: thrown })
     } finally {
       late.cancel()
     }

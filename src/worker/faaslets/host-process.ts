@@ -9,11 +9,14 @@
  * Invariants:
  *   H1. A host that has had a tenant never gets another one.
  *   H2. A host that breaks the protocol is killed: it runs foreign code, and is believed nothing that is not checked.
+ *   H3. A host that dies by itself is told as lost instances, never as a function that exited: no guest can exit its host.
  */
 import { FrameDecoder, FrameType, encodeFrame, parseJson } from '#contract/frames.ts'
 import type { HelloFrame, HostCommand, HostEvent } from '#contract/frames.ts'
 import { PlatformError } from '#contract/errors.ts'
-import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { Sandbox, SandboxExit } from '../sandbox/sandbox.ts'
+
+const PRINTED_BYTES_MAX = 4096
 
 /** As contract/frames.ts HostEvent says; what else comes ends the host (H2). */
 const eventNames: ReadonlySet<string> = new Set(['booted', 'ripe', 'recorded', 'damaged'] satisfies HostEvent['event'][])
@@ -31,6 +34,7 @@ export class HostProcess {
   onEvent: ((event: HostEvent) => void) | undefined
   #state: 'alive' | 'gone' = 'alive'
   #stops = false
+  #printed = ''
 
   constructor(sandbox: Sandbox) {
     this.id = sandbox.id
@@ -45,9 +49,15 @@ export class HostProcess {
       }
     })
     sandbox.channel.on('error', () => {})
+    // Functions print through their frames: what comes here is Node's own last message.
+    const keep = (chunk: Buffer): void => {
+      this.#printed = (this.#printed + chunk.toString()).slice(-PRINTED_BYTES_MAX)
+    }
+    sandbox.stdout.on('data', keep)
+    sandbox.stderr.on('data', keep)
     void sandbox.exited.then((exit) => {
       this.#state = 'gone'
-      this.hello.reject(new PlatformError('INSTANCE_LOST', `The faaslet host ended at its start (${JSON.stringify(exit)}).`))
+      this.hello.reject(new PlatformError('INSTANCE_LOST', `The faaslet host ended at its start (${JSON.stringify(exit)}). ${this.#printed}`.trim()))
     })
   }
 
@@ -62,6 +72,13 @@ export class HostProcess {
 
   get isAlive(): boolean {
     return this.#state === 'alive'
+  }
+
+  /** How its functions' places ended with it. It runs the code of many: that it died is the fault of none of them, but of the platform (H3). */
+  exitOfItsPlaces(exit: SandboxExit): SandboxExit {
+    if (exit.cause !== 'exited' && exit.cause !== 'signalled') return exit
+    const how = exit.cause === 'exited' ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`
+    return { cause: 'destroyed', reason: `its faaslet host ${how}${this.#printed === '' ? '' : `: ${this.#printed.trim()}`}` }
   }
 
   command(command: HostCommand): void {
