@@ -75,7 +75,7 @@ describe('files of the original', () => {
 
 describe('our own fields', () => {
   test('have defaults, and stand at the top for all or in one', () => {
-    const text = JSON.stringify({ warmUp: 2, strict: true, openLoop: { arrivalsPerSecond: 50 }, SubExperiments: [{ ...least, Bursts: 1000, stopRule: {} }, { ...least, warmUp: 0, strict: false, keepAliveSeconds: undefined, referenceTransfer: false, openLoop: { arrivalsPerSecond: 5, distribution: 'equidistant', inFlightMax: 7 } }] })
+    const text = JSON.stringify({ warmUp: 2, strict: true, openLoop: { arrivalsPerSecond: 50 }, SubExperiments: [{ ...least, Bursts: 1000, stopRule: {} }, { ...least, warmUp: 0, strict: false, openLoop: { arrivalsPerSecond: 5, distribution: 'equidistant', inFlightMax: 7 } }] })
     const [first, second] = parse(text).SubExperiments
     assert.deepEqual([first!.warmUp, first!.strict, first!.openLoop, first!.stopRule], [2, true, { arrivalsPerSecond: 50, distribution: 'poisson', inFlightMax: 10_000 }, { percentile: 0.99, confidence: 0.95, relativeError: 0.05 }])
     assert.deepEqual([second!.warmUp, second!.strict, second!.openLoop, second!.stopRule], [0, false, { arrivalsPerSecond: 5, distribution: 'equidistant', inFlightMax: 7 }, undefined])
