@@ -116,7 +116,7 @@ export class ServedRevision implements Instance {
     invocation.cpuMark = 0
     try {
       const ripening = this.#ripening?.next()
-      const kept = ripening ?? this.#kept.pop()
+      const kept = ripening ?? this.#takeKept()
       if (kept !== undefined) return this.#run({ ...kept, invocation, started: { start: 'warm', restoreUs: 0 }, filled: undefined, ripens: ripening !== undefined, told: false })
       const askedMs = performance.now()
       const sourced = this.#sourced
@@ -255,6 +255,15 @@ export class ServedRevision implements Instance {
         this.#ended(working, false)
       },
     )
+  }
+
+  /** One may have been stopped at its deadline in the very entry in which its invocation ended, when it was kept already. */
+  #takeKept(): Kept | undefined {
+    for (let kept = this.#kept.pop(); kept !== undefined; kept = this.#kept.pop()) {
+      if (this.#made.guest.isReusable?.(kept.faaslet) ?? true) return kept
+      kept.letGo()
+    }
+    return undefined
   }
 
   #ended(working: Working, isSound: boolean): void {

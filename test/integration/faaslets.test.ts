@@ -159,6 +159,27 @@ describe('faaslets', { timeout: 60_000 }, () => {
     assert.deepEqual(faasletHosts(platform.data).filter((pid) => hosts.includes(pid)), hosts, 'a host process was lost')
   })
 
+  test('a function that answers and spins on in the same turn is stopped, and its neighbours and its next caller do not notice', async () => {
+    const text = `export default { async fetch() {
+      const later = new Promise((resolve) => setTimeout(resolve, 1))
+      later.then(async () => { for (let jobs = 0; jobs < 1000; jobs++) await 0; for (;;) ; })
+      await later
+      return new Response('fine')
+    } }`
+    for (const reuse of [false, true]) {
+      await deployJs(platform, 'answers-first', text, { timeoutMs: 300, instancesMax: 1, reuse })
+      await platform.invoke('beside', { wait: 1 })
+      const hosts = faasletHosts(platform.data)
+      for (let n = 0; n < 3; n++) {
+        const [answer, other] = await Promise.all([platform.fn('answers-first'), platform.invoke('beside', { wait: 1 })])
+        // What it had answered is let go with it where it had not left yet.
+        if (answer.status !== 200) assertError(answer, 'FUNCTION_TIMEOUT')
+        assert.equal(other.status, 200)
+      }
+      assert.deepEqual(faasletHosts(platform.data).filter((pid) => hosts.includes(pid)), hosts, 'a host process was lost')
+    }
+  })
+
   test('a function that needs more memory than its limit is told so, and its neighbours live', async () => {
     await deployJs(platform, 'hungry', 'export function main() { const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1)) }', { memoryMb: 64 })
     await deployWasm(platform, 'hungry-c', wasmFixture('command'), { memoryMb: 16 })

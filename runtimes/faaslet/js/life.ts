@@ -48,6 +48,8 @@ export class Life {
   #isCancelled = false
   #queue: QueuedEntry[] | undefined
   #isScheduled = false
+  /** In the first entry of an invocation. */
+  #isBeginning = false
   /** Rejected promises that nobody has handled yet: boxes of promise and reason. */
   #rejections: { readonly promise: number; readonly reason: number }[] | undefined
   #lateWork = 0
@@ -73,7 +75,12 @@ export class Life {
     const { body, head } = invocation
     const bytes = body.isComplete && body.hasBytes ? body.takeAll() : undefined
     const flags = (head.k === 'event' ? InvokeFlag.event : 0) | (body.isComplete ? 0 : InvokeFlag.bodyFollows)
-    this.enter(Entry.invoke, flags, JSON.stringify(head), bytes)
+    this.#isBeginning = true
+    try {
+      this.enter(Entry.invoke, flags, JSON.stringify(head), bytes)
+    } finally {
+      this.#isBeginning = false
+    }
     if (!this.#isOver) await new Promise<void>((resolve, reject) => (this.#settle = { resolve, reject }))
     this.#letGo()
     if (this.#isDead) throw new PlatformError('INSTANCE_LOST', 'The faaslet has stopped.')
@@ -318,11 +325,12 @@ export class Life {
 
   #break(error: PlatformError): void {
     this.#isDead = true
-    if (this.#settle === undefined) {
+    if (this.#isBeginning) {
       this.#letGo()
       throw error
     }
-    this.#settle.reject(error)
+    // Without one, the invocation ended within this very entry, before the deadline that stopped the rest of it: nobody is to be told.
+    this.#settle?.reject(error)
   }
 
   #endIfOver(): void {

@@ -21,7 +21,7 @@ import { StemCells } from '../stem-cells.ts'
 import type { WorkerConfig } from '../config.ts'
 import { FaasletHosts } from './faaslet-hosts.ts'
 import type { PlaceOptions } from './faaslet-hosts.ts'
-import { HostProcess } from './host-process.ts'
+import { diedBy, HostProcess } from './host-process.ts'
 import { nameOf, SnapshotKeeper } from './snapshot-keeper.ts'
 import type { SnapshotStore } from '../snapshots/snapshot-store.ts'
 
@@ -145,6 +145,11 @@ export class FaasletWorker {
     try {
       const hello = await host.hello.promise
       if (hello.protocol !== FRAMES_VERSION) throw new PlatformError('START_FAILED', `The faaslet host speaks frames version ${hello.protocol}, the platform ${FRAMES_VERSION}; install one release.`)
+      void sandbox.exited.then((exit) => {
+        const how = diedBy(exit)
+        // With code 0 it was asked to stop.
+        if (how !== undefined && !(exit.cause === 'exited' && exit.code === 0) && this.#state === 'open') this.#options.warn(`a faaslet host of ${host.tenant ?? 'nobody yet'} ${how}`, host.printed)
+      })
       return host
     } catch (thrown) {
       await sandbox.destroy('it did not start')

@@ -57,7 +57,7 @@ export class HostProcess {
     sandbox.stderr.on('data', keep)
     void sandbox.exited.then((exit) => {
       this.#state = 'gone'
-      this.hello.reject(new PlatformError('INSTANCE_LOST', `The faaslet host ended at its start (${JSON.stringify(exit)}). ${this.#printed}`.trim()))
+      this.hello.reject(new PlatformError('INSTANCE_LOST', `The faaslet host ended at its start (${JSON.stringify(exit)}). ${this.printed}`.trim()))
     })
   }
 
@@ -76,9 +76,13 @@ export class HostProcess {
 
   /** How its functions' places ended with it. It runs the code of many: that it died is the fault of none of them, but of the platform (H3). */
   exitOfItsPlaces(exit: SandboxExit): SandboxExit {
-    if (exit.cause !== 'exited' && exit.cause !== 'signalled') return exit
-    const how = exit.cause === 'exited' ? `exited with code ${exit.code}` : `was ended by ${exit.signal}`
-    return { cause: 'destroyed', reason: `its faaslet host ${how}${this.#printed === '' ? '' : `: ${this.#printed.trim()}`}` }
+    const how = diedBy(exit)
+    return how === undefined ? exit : { cause: 'destroyed', reason: `its faaslet host ${how}` }
+  }
+
+  /** What it printed last: of a crash, for the operator and nobody else. */
+  get printed(): string {
+    return this.#printed.trim()
   }
 
   command(command: HostCommand): void {
@@ -102,4 +106,10 @@ export class HostProcess {
     }
     this.onEvent?.(event)
   }
+}
+
+/** Undefined when the platform ended it, or its limits. */
+export function diedBy(exit: SandboxExit): string | undefined {
+  if (exit.cause === 'exited') return `exited with code ${exit.code}`
+  return exit.cause === 'signalled' ? `was ended by ${exit.signal}` : undefined
 }
