@@ -3,7 +3,9 @@
 
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
+#include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -21,38 +23,24 @@ namespace {
 
 int uffd = -1;
 
-bool Handshake(int fd) {
+FaultSupport OpenFaults() {
+  // Faults of the program itself, which every process may handle since Linux 5.11; before, root may.
+  int fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY));
+  if (fd < 0 && errno == EINVAL) fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC));
+  if (fd < 0 && errno == ENOSYS) return {false, "the kernel has no userfaultfd (CONFIG_USERFAULTFD)"};
+  if (fd < 0) return {false, errno == EPERM ? "userfaultfd is refused to this process, by a seccomp filter or by Linux before 5.11" : "userfaultfd failed"};
   uffdio_api api{};
   api.api = UFFD_API;
-  return ioctl(fd, UFFDIO_API, &api) == 0;
-}
-
-FaultSupport OpenFaults() {
-  // All faults, where this process may; otherwise those of the program itself, which every process may handle since Linux 5.11.
-  int fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC));
-  if (fd < 0 && errno == ENOSYS) return {false, false, "the kernel has no userfaultfd (CONFIG_USERFAULTFD)"};
-  bool userModeOnly = false;
-  if (fd < 0) {
-    int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
-    if (device >= 0) {
-      fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC);
-      close(device);
-    }
-  }
-  if (fd < 0) {
-    fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY));
-    userModeOnly = true;
-  }
-  if (fd < 0) return {false, false, errno == EPERM ? "userfaultfd is refused to this process, by a seccomp filter or by Linux before 5.11" : "userfaultfd failed"};
-  if (!Handshake(fd)) {
+  api.features = UFFD_FEATURE_SIGBUS;
+  if (ioctl(fd, UFFDIO_API, &api) != 0) {
     close(fd);
-    return {false, false, "userfaultfd speaks another version"};
+    return {false, "userfaultfd gives no signals (UFFD_FEATURE_SIGBUS, Linux 4.14)"};
   }
   uffd = fd;
-  return {true, userModeOnly, nullptr};
+  return {true, nullptr};
 }
 
-// By the address after the piece's last byte. Never destroyed: the handler thread may outlive the destructors of statics.
+// By the address after the piece's last byte. Never destroyed: a thread may fault while statics are.
 struct Piece {
   char* begin;
   std::shared_ptr<Watched> watched;
@@ -68,24 +56,24 @@ std::shared_ptr<Watched> Find(char* address) {
   return found != table.end() && found->second.begin <= address ? found->second.watched : nullptr;
 }
 
-void Serve(char* address) {
-  // Nobody is watched there any more: unwatching has woken the thread, which finds ordinary memory.
+// False where nothing is watched.
+bool Serve(char* address) {
   std::shared_ptr<Watched> watched = Find(address);
-  if (watched == nullptr) return;
+  if (watched == nullptr) return false;
   Image& image = *watched->image;
   const size_t page = static_cast<size_t>(address - watched->base) / kPage;
   char* to = watched->base + page * kPage;
   std::lock_guard lock(watched->mutex);
-  if (watched->ended) return;
+  if (watched->ended) return true;
   const int64_t startNs = NowNs();
   Status status;
   uint32_t raced = 0;
   if (!image.IsStored(page)) {
     // A copy rather than UFFDIO_ZEROPAGE: the page is most likely about to be written, and would then fault again.
-    status = Install(to, zeroPage, kPage, false, &raced);
+    status = Install(to, zeroPage, kPage, &raced);
     if (raced == 0) watched->zeroPages++;
   } else {
-    alignas(kPage) static char buffer[kPage];  // There is one handler thread.
+    alignas(kPage) char buffer[kPage];
     const char* from = watched->fetch == Fetch::kMap ? image.Mapped() : nullptr;
     if (from != nullptr) {
       from += page * kPage;
@@ -94,40 +82,65 @@ void Serve(char* address) {
       from = buffer;
     }
     // A mapped file that ended early or cannot be read makes this fail with EFAULT, not die: the kernel copies.
-    if (status.ok()) status = Install(to, from, kPage, false, &raced);
+    if (status.ok()) status = Install(to, from, kPage, &raced);
     if (!status.ok()) {
       watched->lost = true;
       watched->watch->PageLost();
-      Install(to, zeroPage, kPage, false, &raced);
+      Install(to, zeroPage, kPage, &raced);
     }
     watched->bytesRead += kPage;
   }
-  // The prefetcher was first, and may have been quiet about it.
-  if (raced > 0) Wake(to, kPage);
-  else watched->order.push_back(static_cast<uint32_t>(page));
+  // Otherwise the prefetcher was first.
+  if (raced == 0) watched->order.push_back(static_cast<uint32_t>(page));
   watched->servedNs += NowNs() - startNs;
+  return true;
 }
 
-void HandleFaults() {
-  BlockSignals();
-  uffd_msg messages[16];
-  for (;;) {
-    ssize_t got = read(uffd, messages, sizeof messages);
-    if (got < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (got <= 0) return;
-    for (size_t index = 0; index < static_cast<size_t>(got) / sizeof(uffd_msg); index++) {
-      if (messages[index].event == UFFD_EVENT_PAGEFAULT) Serve(reinterpret_cast<char*>(messages[index].arg.pagefault.address));
-    }
+struct sigaction before;
+
+// SAFETY: it runs in the place of one load or store of the program, to memory that is watched. The locks and the allocator that it uses are
+// never held by code that touches such memory (F3), so that it cannot wait for the code that it interrupts.
+void HandleFault(int signal, siginfo_t* info, void* context) {
+  // Where nothing is watched any more, the next attempt finds ordinary memory. A second time there, it is somebody else's fault.
+  thread_local void* unknown = nullptr;
+  const int error = errno;
+  if (Serve(static_cast<char*>(info->si_addr))) {
+    unknown = nullptr;
+  } else if (unknown != info->si_addr) {
+    unknown = info->si_addr;
+  } else if (before.sa_flags & SA_SIGINFO) {
+    before.sa_sigaction(signal, info, context);
+  } else {
+    // As without this file: the next attempt ends the process.
+    sigaction(SIGBUS, &before, nullptr);
   }
+  errno = error;
 }
 
-// One per process, from the first range on. It ends with the process.
-void StartHandler() {
-  static const bool started = [] {
-    std::thread(HandleFaults).detach();
-    return true;
+constexpr size_t kSignalStackBytes = 64 * 1024;
+
+// From the first range on, until the process ends; and in each thread that has ranges, with a stack of its own: code that waits runs on
+// stacks of V8 that are too small for anything else.
+void StartHandling() {
+  static const bool installed = [] {
+    struct sigaction action {};
+    action.sa_sigaction = HandleFault;
+    action.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, &before) == 0;
   }();
-  (void)started;
+  thread_local const bool hasStack = [] {
+    stack_t stack{};
+    if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0) return true;
+    void* at = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (at == MAP_FAILED) return false;
+    stack = {};
+    stack.ss_sp = at;
+    stack.ss_size = kSignalStackBytes;
+    return sigaltstack(&stack, nullptr) == 0;
+  }();
+  (void)installed;
+  (void)hasStack;
 }
 
 void Unregister(char* begin, size_t bytes) {
@@ -148,7 +161,7 @@ Status WatchRange(const std::shared_ptr<Watched>& watched, const std::vector<Run
     errno = ENOSYS;
     return Status::Errno("userfaultfd");
   }
-  StartHandler();
+  StartHandling();
   for (size_t index = 0; index < pieces.size(); index++) {
     char* begin = watched->base + size_t{pieces[index].first} * kPage;
     size_t bytes = size_t{pieces[index].count} * kPage;
@@ -193,14 +206,14 @@ void UnwatchRange(const std::shared_ptr<Watched>& watched, size_t bytes) {
   for (auto [begin, length] : pieces) Unregister(begin, length);
 }
 
-Status Install(char* to, const char* from, size_t bytes, bool quiet, uint32_t* raced) {
+Status Install(char* to, const char* from, size_t bytes, uint32_t* raced) {
   size_t done = 0;
   while (done < bytes) {
     uffdio_copy copy{};
     copy.dst = reinterpret_cast<uintptr_t>(to + done);
     copy.src = reinterpret_cast<uintptr_t>(from + done);
     copy.len = bytes - done;
-    copy.mode = quiet ? UFFDIO_COPY_MODE_DONTWAKE : 0;
+    copy.mode = UFFDIO_COPY_MODE_DONTWAKE;
     if (ioctl(uffd, UFFDIO_COPY, &copy) == 0) return Status::Ok();
     // What was copied before it failed counts; the reason comes again with the next page.
     if (copy.copy > 0) {
@@ -213,11 +226,6 @@ Status Install(char* to, const char* from, size_t bytes, bool quiet, uint32_t* r
     }
   }
   return Status::Ok();
-}
-
-void Wake(char* base, size_t bytes) {
-  uffdio_range range{reinterpret_cast<uintptr_t>(base), bytes};
-  ioctl(uffd, UFFDIO_WAKE, &range);
 }
 
 }  // namespace skep

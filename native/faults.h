@@ -1,12 +1,14 @@
-// Missing pages, served in user space: one userfaultfd of the process, and one thread that answers its faults.
+// Missing pages, served in user space: one userfaultfd of the process, and a signal handler in the thread that touched the page.
 //
-// A range of anonymous memory is watched on behalf of one image. A thread that touches a page that is not there stops; the
-// handler copies the page out of the image, counts it, and lets the thread go on (thesis 5.2.2: REAP's monitor; there one per
-// instance, here one per process, since an instance has one thread and a host few of them).
+// A range of anonymous memory is watched on behalf of one image. A thread that touches a page that is not there is interrupted by SIGBUS
+// (UFFD_FEATURE_SIGBUS); the handler copies the page out of the image, counts it, and lets the thread go on. In the thesis (5.2.2, REAP's
+// monitor) and in most others a thread of its own does that: it has to be woken, and has to wake the thread that waits, which on a
+// virtual machine takes longer than the disk does.
 //
 //   F1. A page of a watched range is installed at most once, and only with its content of the image the range is watched for now:
 //       unwatching waits for an answer under way, and an answer to an unwatched range is dropped.
 //   F2. A page that cannot be read stops the code that runs (Watchdog::PageLost), and only then is a zero page installed.
+//   F3. Nothing here or in the allocator touches watched memory while it holds a lock.
 #pragma once
 
 #include <atomic>
@@ -22,11 +24,9 @@
 
 namespace skep {
 
-// What the kernel lets this process have.
+// What the kernel lets this process have: faults of the program itself. A system call that is given the address of a missing page fails with EFAULT.
 struct FaultSupport {
   bool available = false;
-  // Only faults of the program itself are handled: a system call that is given the address of a missing page fails with EFAULT.
-  bool userModeOnly = false;
   const char* reason = nullptr;
 };
 const FaultSupport& FaultsSupported();
@@ -70,10 +70,7 @@ class Watched {
 Status WatchRange(const std::shared_ptr<Watched>& watched, const std::vector<Run>& pieces);
 // Ends it. The memory keeps what it has, and what is missing is zero from now on.
 void UnwatchRange(const std::shared_ptr<Watched>& watched, size_t bytes);
-// Installs one run of pages from `from`, without waking who waits for them if `quiet`. Pages that are there already stay:
-// their count is added to `raced`.
-Status Install(char* to, const char* from, size_t bytes, bool quiet, uint32_t* raced);
-// Wakes whoever waits for a page in there.
-void Wake(char* base, size_t bytes);
+// Installs one run of pages from `from`. Pages that are there already stay: their count is added to `raced`.
+Status Install(char* to, const char* from, size_t bytes, uint32_t* raced);
 
 }  // namespace skep

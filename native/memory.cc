@@ -24,6 +24,8 @@ namespace skep {
 void BlockSignals() {
   sigset_t all;
   sigfillset(&all);
+  // By which a missing page is told (faults.h).
+  sigdelset(&all, SIGBUS);
   pthread_sigmask(SIG_BLOCK, &all, nullptr);
 }
 

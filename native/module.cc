@@ -46,11 +46,9 @@ napi_value Share(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
-// faultSupport(): undefined, or why there is no userfaultfd; the figures say [0] whether it serves only the program's own faults.
-napi_value FaultSupported(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info, 0);
+// faultSupport(): undefined, or why there is no userfaultfd.
+napi_value FaultSupported(napi_env env, napi_callback_info) {
   const FaultSupport& support = FaultsSupported();
-  arguments.environment().figures[0] = support.userModeOnly ? 1 : 0;
   napi_value reason = nullptr;
   if (support.reason != nullptr) napi_create_string_utf8(env, support.reason, NAPI_AUTO_LENGTH, &reason);
   return reason;

@@ -138,7 +138,7 @@ struct Together {
       Status status;
       for (; run < end && status.ok(); run++) {
         const size_t bytes = size_t{runs[run].count} * kPage;
-        status = Install(base + size_t{runs[run].first} * kPage, from, bytes, true, &raced);
+        status = Install(base + size_t{runs[run].first} * kPage, from, bytes, &raced);
         from += bytes;
       }
       if (!status.ok()) {

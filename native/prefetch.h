@@ -42,11 +42,11 @@ class ChunkReader {
 // to do, and a core for it: a page is about 1 us of the kernel's work (memory, a copy, an entry of the page table), on two cores half of that.
 Status InstallPages(char* base, const WorkingSet& set, const char* pages);
 
-// Installs the whole working set, in the order of its file, into the watched memory at `base`. With `quiet`, nobody waits for a page yet.
+// Installs the whole working set, in the order of its file, into the watched memory at `base`.
 // `progress` is called behind each chunk and says whether to go on. One thread: the disk is not faster than that, and the reader needs
 // the other core.
 template <typename Progress>
-Status InstallWorkingSet(char* base, const WorkingSet& set, ChunkReader& reader, bool quiet, Prefetched* done, Progress progress) {
+Status InstallWorkingSet(char* base, const WorkingSet& set, ChunkReader& reader, Prefetched* done, Progress progress) {
   size_t index = 0;
   uint32_t within = 0;  // Pages of runs[index] that are installed.
   for (;;) {
@@ -60,7 +60,7 @@ Status InstallWorkingSet(char* base, const WorkingSet& set, ChunkReader& reader,
       const Run& run = set.runs[index];
       const uint32_t count = static_cast<uint32_t>(std::min<size_t>(run.count - within, chunk.pages - at));
       uint32_t raced = 0;
-      status = Install(base + (size_t{run.first} + within) * kPage, chunk.data + at * kPage, size_t{count} * kPage, quiet, &raced);
+      status = Install(base + (size_t{run.first} + within) * kPage, chunk.data + at * kPage, size_t{count} * kPage, &raced);
       if (!status.ok()) return status;
       done->raced += raced;
       done->pages += count - raced;

@@ -137,7 +137,7 @@ Status Pipelined(Range& range, const std::shared_ptr<Image>& image, const std::s
   status = Watching(range, image, Fetch::kRead, watch, Whole(*image));
   if (!status.ok()) return status;
   Prefetched done;
-  status = InstallWorkingSet(range.base, image->workingSet, reader, true, &done, [](const Prefetched&) { return true; });
+  status = InstallWorkingSet(range.base, image->workingSet, reader, &done, [](const Prefetched&) { return true; });
   figures->readUs = static_cast<double>(done.readNs) / 1000;
   figures->installUs = static_cast<double>(done.installNs) / 1000;
   figures->bytesRead = static_cast<double>(done.bytesRead);
@@ -159,7 +159,7 @@ Status Concurrent(Range& range, const std::shared_ptr<Image>& image, const std::
     const int64_t startNs = NowNs();
     Prefetched all;
     ChunkReader reader(watched->image->workingSet);
-    Status ended = InstallWorkingSet(watched->base, watched->image->workingSet, reader, false, &all, [watched](const Prefetched& done) {
+    Status ended = InstallWorkingSet(watched->base, watched->image->workingSet, reader, &all, [watched](const Prefetched& done) {
       watched->pagesPrefetched = done.pages;
       watched->pagesRaced = done.raced;
       watched->bytesPrefetched = done.bytesRead;

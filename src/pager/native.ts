@@ -60,8 +60,6 @@ export interface Native extends NativeAddon {
   readonly words: Int32Array
   /** Why there is no userfaultfd. */
   readonly faultsMissing: string | undefined
-  /** A system call that is given the address of a missing page fails with EFAULT: copy first what such a call is to read. */
-  readonly userModeOnly: boolean
 }
 
 type Loaded = { readonly native: Native } | { readonly native: undefined; readonly reason: string }
@@ -93,7 +91,7 @@ function tryLoad(path: string | undefined): Loaded {
     const words = new Int32Array(new SharedArrayBuffer(16))
     addon.share(figures, words)
     const faultsMissing = addon.faultSupport()
-    return { native: Object.assign(addon, { figures, words, faultsMissing, userModeOnly: figures[0] === 1 }) }
+    return { native: Object.assign(addon, { figures, words, faultsMissing }) }
   } catch (thrown) {
     return { native: undefined, reason: `it cannot be loaded: ${(thrown as Error).message}` }
   }
@@ -118,7 +116,7 @@ export function nativeSupport(directory: string): NativeSupport {
   const without: Found = { ok: false, reason: 'it needs the addon' }
   return {
     addon: native === undefined ? { ok: false, reason: missingReason() } : { ok: true, found: 'loaded' },
-    userfaultfd: native === undefined ? without : native.faultsMissing !== undefined ? { ok: false, reason: native.faultsMissing } : { ok: true, found: native.userModeOnly ? 'for faults of the program itself (UFFD_USER_MODE_ONLY)' : 'for all faults' },
+    userfaultfd: native === undefined ? without : native.faultsMissing !== undefined ? { ok: false, reason: native.faultsMissing } : { ok: true, found: 'for faults of the program itself' },
     writeProtect: native === undefined ? without : writeProtect(native),
     pagemap: native === undefined ? without : pagemap(native),
     directIo: directIo(directory),
