@@ -9,7 +9,7 @@ import asyncio
 
 from . import objects
 from .async_runner import LoopWaiter
-from .bodies import Outgoing
+from .bodies import Outgoing, Whole
 from .calls import Call, CallFailed, event_head, new_call
 from .frames import INLINE_BYTES_MAX
 
@@ -93,12 +93,10 @@ async def read_chunk(reader: BodyReader) -> Union[bytes, memoryview]:
 
 
 async def read_all(reader: BodyReader) -> Union[bytes, memoryview]:
-    chunks = []
-    while True:
-        chunk = await read_chunk(reader)
-        if not chunk:
-            return chunks[0] if len(chunks) == 1 else b''.join(chunks)
-        chunks.append(chunk)
+    whole = Whole()
+    while chunk := await read_chunk(reader):
+        whole.add(chunk)
+    return whole.value()
 
 
 async def write(writer: BodyWriter, data: Union[bytes, memoryview]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from io import BytesIO
 
 from .frames import CREDIT_BYTES, DATA, INLINE_BYTES_MAX, encode_credit, encode_frame
 
@@ -104,12 +105,35 @@ class BodyReader:
                 raise TimeoutError()
 
     def read_all(self, deadline_s: Optional[float] = None) -> bytes | memoryview:
-        chunks = []
-        while True:
-            chunk = self.read_chunk(deadline_s)
-            if not chunk:
-                return chunks[0] if len(chunks) == 1 else b''.join(chunks)
-            chunks.append(chunk)
+        whole = Whole()
+        while chunk := self.read_chunk(deadline_s):
+            whole.add(chunk)
+        return whole.value()
+
+
+class Whole:
+    """Chunks as one value. Of many, there is never a second copy: a list of them, joined, would need twice the memory."""
+
+    __slots__ = ('_first', '_all')
+
+    def __init__(self) -> None:
+        self._first: bytes | memoryview = b''
+        self._all: Optional[BytesIO] = None
+
+    def add(self, chunk: bytes | memoryview) -> None:
+        if self._all is not None:
+            self._all.write(chunk)
+        elif not self._first:
+            self._first = chunk
+        else:
+            self._all = BytesIO()
+            self._all.write(self._first)
+            self._all.write(chunk)
+            self._first = b''
+
+    def value(self) -> bytes | memoryview:
+        # Its own buffer, not a copy of it.
+        return self._first if self._all is None else self._all.getvalue()
 
 
 class BodyWriter:

@@ -42,6 +42,7 @@ export interface SnapshotSummary {
   readonly storedBytes: number
   readonly diskBytes: number
   readonly takenAtMs: number
+  readonly answered: number
   readonly lastUsedMs: number
   readonly inUse: number
   readonly verified: boolean

@@ -13,7 +13,7 @@ const HOUR_MS = 3_600_000
 const takenAtMs = Date.UTC(2026, 10, 21, 4, 0)
 
 const bare: SnapshotDetails = {
-  function: 'hello', revision: 3, imageBytes: 32 * 1024 * 1024, storedBytes: 2_097_152, diskBytes: 2_200_000, takenAtMs, lastUsedMs: takenAtMs + HOUR_MS, inUse: 1, verified: false,
+  function: 'hello', revision: 3, imageBytes: 32 * 1024 * 1024, storedBytes: 2_097_152, diskBytes: 2_200_000, takenAtMs, answered: 3, lastUsedMs: takenAtMs + HOUR_MS, inUse: 1, verified: false,
 }
 
 test('a snapshot without a recording says that it has none', () => {

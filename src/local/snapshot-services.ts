@@ -57,8 +57,8 @@ export async function sweepSnapshots(store: SnapshotStore, functions: Pick<Funct
 function summaryOf(info: SnapshotInfo, namespace: string): SnapshotSummary | undefined {
   const named = parseName(info.revision)
   if (named?.namespace !== namespace) return undefined
-  const { imageBytes, storedBytes, diskBytes, takenAtMs, lastUsedMs, leases, verified, recording } = info
-  const summary: SnapshotSummary = { function: named.function, revision: named.revision, imageBytes, storedBytes, diskBytes, takenAtMs, lastUsedMs, inUse: leases, verified }
+  const { imageBytes, storedBytes, diskBytes, takenAtMs, answered, lastUsedMs, leases, verified, recording } = info
+  const summary: SnapshotSummary = { function: named.function, revision: named.revision, imageBytes, storedBytes, diskBytes, takenAtMs, answered, lastUsedMs, inUse: leases, verified }
   if (recording === undefined) return summary
   const { recordedAtMs, pagesTouched, pagesZero, pagesPrefetched, runs, order, encoding } = recording
   return { ...summary, recording: { recordedAtMs, pagesRecorded: pagesTouched, pagesZero, pagesPrefetched, runs, order, encoding, diskBytes: recording.diskBytes } }

@@ -44,7 +44,7 @@ export function detailsText(of: SnapshotDetails, nowMs: number): string {
     ['name', `${of.function}@${of.revision}`],
     ['image', `${bytes(of.imageBytes)} of memory, ${bytes(of.storedBytes)} of it not zero`],
     ['disk', bytes(of.diskBytes)],
-    ['taken', time(of.takenAtMs)],
+    ['taken', `${time(of.takenAtMs)}, ${of.answered === 0 ? 'after initialisation' : `after ${of.answered} ${of.answered === 1 ? 'invocation' : 'invocations'}`}`],
     ['last use', `${time(of.lastUsedMs)}; ${of.inUse} ${of.inUse === 1 ? 'instance holds' : 'instances hold'} it now`],
     ['checked', of.verified ? 'yes, since the platform started' : 'not yet since the platform started'],
   ]

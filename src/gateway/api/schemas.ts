@@ -178,6 +178,7 @@ export const snapshotSummary = z.object({
   storedBytes: z.int().describe('Of its pages that are not zero.'),
   diskBytes: z.int().describe('Allocated on the disk, for all of its files.'),
   takenAtMs: atMs,
+  answered: z.int().describe('Invocations that the instance had answered of which it was taken (snapshotAfter).'),
   lastUsedMs: atMs,
   inUse: z.int().describe('Instances that hold it now.'),
   verified: z.boolean().describe('Its pages were compared with their checksums since the platform started.'),

@@ -106,6 +106,8 @@ export interface SnapshotSummary {
   /** Allocated on the disk, for all of its files. */
   readonly diskBytes: number
   readonly takenAtMs: number
+  /** Invocations that the instance had answered of which it was taken (`snapshotAfter`). */
+  readonly answered: number
   readonly lastUsedMs: number
   /** Instances that hold it now. */
   readonly inUse: number

@@ -11,7 +11,7 @@ import { snapshotRoutes } from './routes/snapshots.ts'
 type Snapshot = ApiGround['snapshots'][number]
 
 function snapshot(namespace: string, name: string, revision: number, over: Partial<Snapshot> = {}): Snapshot {
-  return { namespace, function: name, revision, imageBytes: 1 << 20, storedBytes: 8192, diskBytes: 12_288, takenAtMs: 1, lastUsedMs: 2, inUse: 0, verified: true, ...over }
+  return { namespace, function: name, revision, imageBytes: 1 << 20, storedBytes: 8192, diskBytes: 12_288, takenAtMs: 1, answered: 0, lastUsedMs: 2, inUse: 0, verified: true, ...over }
 }
 
 function mustMatch(method: string, path: string, answer: Answer): void {
