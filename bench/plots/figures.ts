@@ -6,20 +6,18 @@
  * so the two never share an axis of milliseconds, except for the logarithmic one of Figure 5.4, where slopes are compared.
  */
 import type { RestoreMode } from '#contract/start-figures.ts'
-import { barPanel } from './bars.ts'
-import type { Bar, BarGroup } from './bars.ts'
-import { distribution, linePanel } from './lines.ts'
-import type { Series } from './lines.ts'
+import { barPanel } from '#measure/report/plots/bars.ts'
+import type { Bar, BarGroup } from '#measure/report/plots/bars.ts'
+import { figure, HEAD, legend, MARGIN, WIDTH } from '#measure/report/plots/figure.ts'
+import { distribution, linePanel } from '#measure/report/plots/lines.ts'
+import type { Series } from '#measure/report/plots/lines.ts'
+import { diamond, dotPanel, dotPanelHeight, sharePanel, sharePanelHeight } from '#measure/report/plots/rows.ts'
+import type { ShareBar } from '#measure/report/plots/rows.ts'
+import { say, times } from '#measure/report/plots/scale.ts'
+import { element, line, SERIES_COUNT } from '#measure/report/plots/svg.ts'
 import type { Breakdown, FunctionResult, PlotResults } from './results.ts'
-import { diamond, dotPanel, dotPanelHeight, sharePanel, sharePanelHeight } from './rows.ts'
-import type { ShareBar } from './rows.ts'
-import { say } from './scale.ts'
-import { document, element, line, rect, SERIES_COUNT, text, widthOf } from './svg.ts'
 import { thesisClaims, thesisConcurrency, thesisDesigns, thesisFunction } from './thesis-values.ts'
 
-export const WIDTH = 760
-export const MARGIN = 20
-export const HEAD = 68
 const MB = 1_000_000
 
 /** Of the restore modes: one colour each, in every figure. */
@@ -200,29 +198,4 @@ function totalOf({ loadMs, connectMs, processMs }: Breakdown): number {
 
 function spreadOf(lowMs: number | undefined, highMs: number | undefined): { readonly low?: number; readonly high?: number } {
   return lowMs === undefined || highMs === undefined ? {} : { low: lowMs, high: highMs }
-}
-
-export function times(ratio: number): string {
-  return Number.isFinite(ratio) ? `${ratio.toFixed(1)}×` : ''
-}
-
-export type Sign = readonly [draw: (x: number, y: number) => string, name: string]
-
-export function legend(colours: readonly (readonly [string, number])[], y: number, signs: readonly Sign[]): string[] {
-  const all: Sign[] = [...colours.map(([name, series]): Sign => [(x, at) => rect(x, at - 5, 12, 10, `f${series}`), name]), ...signs]
-  let x = MARGIN
-  return all.flatMap(([draw, name]) => {
-    const drawn = [draw(x, y), text(name, { x: x + 18, y: y + 4, class: 'ink small' })]
-    x += 18 + widthOf(name, 11) + 18
-    return drawn
-  })
-}
-
-export function figure(options: { readonly title: string; readonly note: string; readonly results: Pick<PlotResults, 'machine'>; readonly height: number; readonly content: readonly string[] }): string {
-  const { title, note, results, content } = options
-  const { machine } = results
-  const height = options.height + (machine === undefined ? 12 : 26)
-  const words = [text(title, { x: MARGIN, y: 24, class: 'ink title' }), text(note, { x: MARGIN, y: 42, class: 'muted small' })]
-  if (machine !== undefined) words.push(text(`Here: ${machine}`, { x: MARGIN, y: height - 10, class: 'muted small' }))
-  return document({ width: WIDTH, height, title, description: note, content: [...words, ...content] })
 }

@@ -5,18 +5,18 @@
  * What was measured here is solid, what the thesis says is hollow or dashed. Its machine and its storage, on other machines, are others: compare slopes and
  * factors, never milliseconds. One way of transferring has one colour everywhere.
  */
-import { barPanel } from './bars.ts'
-import type { BarGroup } from './bars.ts'
-import { figure, HEAD, legend, MARGIN, times, WIDTH } from './figures.ts'
-import type { Sign } from './figures.ts'
+import { barPanel } from '#measure/report/plots/bars.ts'
+import type { BarGroup } from '#measure/report/plots/bars.ts'
+import { figure, HEAD, legend, MARGIN, WIDTH } from '#measure/report/plots/figure.ts'
+import type { Sign } from '#measure/report/plots/figure.ts'
+import { distribution, linePanel } from '#measure/report/plots/lines.ts'
+import type { Series } from '#measure/report/plots/lines.ts'
+import { diamond, sharePanel, sharePanelHeight } from '#measure/report/plots/rows.ts'
+import type { ShareRow } from '#measure/report/plots/rows.ts'
+import { say, times } from '#measure/report/plots/scale.ts'
+import { element, text } from '#measure/report/plots/svg.ts'
 import { bytesOf, patternNames, workloadNames } from './from-transfers.ts'
 import type { PatternName, PatternResult, SizeName, Sweep, TransferResults, WorkloadRun } from './from-transfers.ts'
-import { distribution, linePanel } from './lines.ts'
-import type { Series } from './lines.ts'
-import { diamond, sharePanel, sharePanelHeight } from './rows.ts'
-import type { ShareRow } from './rows.ts'
-import { say } from './scale.ts'
-import { element, text } from './svg.ts'
 import { thesisAt100Mb, thesisDepths, thesisLatency, thesisPatterns, thesisWorkloads } from './thesis-transfers.ts'
 import type { Range } from './thesis-transfers.ts'
 

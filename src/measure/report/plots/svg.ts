@@ -21,7 +21,7 @@ function rules(colours: readonly string[], [paper, ink, muted, axis, grid]: read
   return `.paper{fill:${paper}}.halo{stroke:${paper}}.ink{fill:${ink}}.muted{fill:${muted}}.mark{stroke:${ink}}.axis{stroke:${axis}}.grid{stroke:${grid}}${series}`
 }
 
-const STYLE = [
+export const svgStyle = [
   `text{font:${FONT_PX}px system-ui,-apple-system,"Segoe UI","DejaVu Sans",sans-serif}.title{font-size:15px;font-weight:600}.heading{font-weight:600}.small{font-size:11px}`,
   'line,path,polyline{fill:none}.dash{stroke-dasharray:5 4}.hollow{fill-opacity:.18;stroke-width:1.5}',
   rules(light, ['#ffffff', '#1f2328', '#59636e', '#8c959f', '#e3e7eb']),
@@ -49,7 +49,7 @@ export function rect(x: number, y: number, width: number, height: number, kind: 
 /** A whole file. @param description For those who hear it. */
 export function document(options: { readonly width: number; readonly height: number; readonly title: string; readonly description: string; readonly content: readonly string[] }): string {
   const { width, height, title, description, content } = options
-  const named = [element('title', {}, escape(title)), element('desc', {}, escape(description)), `<style>${STYLE}</style>`, rect(0, 0, width, height, 'paper')]
+  const named = [element('title', {}, escape(title)), element('desc', {}, escape(description)), `<style>${svgStyle}</style>`, rect(0, 0, width, height, 'paper')]
   const attributes = { xmlns: 'http://www.w3.org/2000/svg', width, height, viewBox: `0 0 ${short(width)} ${short(height)}`, role: 'img' }
   return `${element('svg', attributes, ...named.map((one) => `\n${one}`), ...content.map((one) => `\n${one}`), '\n')}\n`
 }

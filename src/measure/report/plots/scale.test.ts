@@ -2,8 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { linearScale, logScale, say } from './scale.ts'
-import { thesisClaims, thesisConcurrency, thesisDesigns, thesisFunctions } from './thesis-values.ts'
+import { fineLogScale, linearScale, logScale, say } from './scale.ts'
 
 const amounts = fc.array(fc.double({ min: 1e-9, max: 1e12, noNaN: true }), { minLength: 1, maxLength: 10 })
 
@@ -33,17 +32,16 @@ test('numbers are said with three digits', () => {
   assert.deepEqual([0, 0.004217, 0.5, 9.504, 12.34, 232, 8057.2, 1e6].map(say), ['0', '0.0042', '0.5', '9.5', '12.3', '232', '8\u202f057', '1\u202f000\u202f000'])
 })
 
-test('the thesis\'s values agree with what its text says of them', () => {
-  const ratios = thesisFunctions.map((one) => one.lazyMs / one.reapMs)
-  const geometric = Math.exp(ratios.reduce((sum, ratio) => sum + Math.log(ratio), 0) / ratios.length)
-  assert.equal(thesisFunctions.length, 10)
-  // "3.7× on average", "1.04-9.7×" (5.3.3).
-  assert(Math.abs(geometric - thesisClaims.meanSpeedUp) < 0.1, String(geometric))
-  assert(Math.abs(Math.min(...ratios) - 1.04) < 0.01 && Math.abs(Math.max(...ratios) - 9.7) < 0.15)
-  // "8-99MB, which is 3-39%" (4.3.3); "around 2-3 pages for all functions except lr_training" (4.3.2); "over 76%" (4.3.4).
-  assert.deepEqual([Math.min(...thesisFunctions.map((one) => one.workingSetMb)), Math.max(...thesisFunctions.map((one) => one.workingSetMb))], [8, 99])
-  for (const one of thesisFunctions) assert(one.name === 'lr_training' || (one.meanRunPages > 1.5 && one.meanRunPages < 3.5), one.name)
-  assert(thesisFunctions.every((one) => one.samePages / (one.samePages + one.uniquePages) > 0.76))
-  assert.equal(thesisDesigns.find((one) => one.design === 'reap')!.ms, thesisFunctions[0]!.reapMs)
-  assert.deepEqual(thesisConcurrency.map((one) => one.points.map((point) => point.instances).join()), ['1,2,4,8,16,32,64', '1,2,4,8,16,32,64'])
+test('a fine logarithmic axis begins and ends at 1, 2 or 5 times a power, close to the values', () => {
+  fc.assert(fc.property(amounts, (values) => {
+    const { at, ticks, domain } = fineLogScale({ values, range: [0, 1000] })
+    for (const value of values) assert(at(value) >= -1e-6 && at(value) <= 1000 + 1e-6, `${value} in ${domain.join()}`)
+    assert(ticks.length >= 2 && ticks[0] === domain[0] && ticks.at(-1) === domain[1], ticks.join())
+    for (const [index, tick] of ticks.entries()) assert(index === 0 || tick > ticks[index - 1]!, ticks.join())
+    if (ticks.length <= 9 && Math.max(...values) / Math.min(...values) < 100) assert(domain[0] >= Math.min(...values) / 2.51 && domain[1] <= Math.max(...values) * 2.51 * 2, domain.join())
+  }))
+  assert.deepEqual(fineLogScale({ values: [1.3, 62], range: [0, 1] }).ticks, [1, 2, 5, 10, 20, 50, 100])
+  assert.deepEqual(fineLogScale({ values: [], range: [0, 1] }).ticks, [1, 2, 5, 10])
+  assert.deepEqual(fineLogScale({ values: [5], range: [0, 1] }).ticks, [5, 10])
+  assert.deepEqual(fineLogScale({ values: [1, 1e6], range: [0, 1] }).ticks, [1, 10, 100, 1000, 10_000, 100_000, 1_000_000])
 })

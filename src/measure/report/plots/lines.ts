@@ -1,7 +1,7 @@
 /** Lines over one axis each, linear or logarithmic, with error marks and their names at their ends; and the steps of a distribution. */
 import { errorMark } from './bars.ts'
 import type { Box } from './bars.ts'
-import { linearScale, logScale, say } from './scale.ts'
+import { fineLogScale, linearScale, logScale, say } from './scale.ts'
 import type { Scale } from './scale.ts'
 import { element, line, text, widthOf } from './svg.ts'
 
@@ -19,9 +19,12 @@ export interface Series {
   /** Dashed: not measured here. */
   readonly isReference?: boolean
   readonly points: readonly Point[]
+  /** Points of interest on a distribution: its percentiles. */
+  readonly marks?: readonly Point[]
 }
 
-export type AxisKind = 'linear' | 'log' | 'log2'
+/** `fine` is logarithmic, and begins and ends at 1, 2 or 5 times a power of ten. */
+export type AxisKind = 'linear' | 'log' | 'log2' | 'fine'
 
 export interface LinePanel {
   readonly xLabel: string
@@ -52,7 +55,7 @@ export function linePanel(box: Box, panel: LinePanel): string[] {
     text(yLabel, { x: plot.left - 6, y: box.y + 8, class: 'muted small', 'text-anchor': 'start' }),
     text(xLabel, { x: (plot.left + plot.right) / 2, y: plot.bottom + 34, class: 'muted small', 'text-anchor': 'middle' }),
     ...y.ticks.flatMap((tick) => [line(plot.left, y.at(tick), plot.right, y.at(tick), tick === y.domain[0] ? 'axis' : 'grid'), text(say(tick), { x: plot.left - 6, y: y.at(tick) + 4, class: 'muted small', 'text-anchor': 'end' })]),
-    ...x.ticks.flatMap((tick) => [line(x.at(tick), plot.bottom, x.at(tick), plot.bottom + 4, 'axis'), text(sayX(tick), { x: x.at(tick), y: plot.bottom + 17, class: 'muted small', 'text-anchor': 'middle' })]),
+    ...xTicks(x, sayX, plot.bottom),
   ]
   const shown = series.map((one) => ({ ...one, points: one.points.filter((point) => isShown(x, point.x) && isShown(y, point.y)) })).filter((one) => one.points.length > 0)
   for (const one of shown) drawn.push(...drawSeries(one, { x, y, steps }))
@@ -62,13 +65,42 @@ export function linePanel(box: Box, panel: LinePanel): string[] {
   return drawn
 }
 
+/** Each with its mark; a label that would touch the one before it is left out. */
+function xTicks(x: Scale, sayX: (value: number) => string, bottom: number): string[] {
+  let end = -Infinity
+  return x.ticks.flatMap((tick) => {
+    const [at, label] = [x.at(tick), sayX(tick)]
+    const half = widthOf(label, 11) / 2
+    const mark = line(at, bottom, at, bottom + 4, 'axis')
+    if (at - half < end + 2) return [mark]
+    end = at + half
+    return [mark, text(label, { x: at, y: bottom + 17, class: 'muted small', 'text-anchor': 'middle' })]
+  })
+}
+
 /** The share of samples that are at most x, as points for a panel with `steps`. */
 export function distribution(samples: readonly number[]): Point[] {
   const sorted = [...samples].sort((a, b) => a - b)
   return sorted.flatMap((value, index) => (index + 1 < sorted.length && sorted[index + 1] === value ? [] : [{ x: value, y: (index + 1) / sorted.length }]))
 }
 
-function drawSeries({ series, isReference, points }: Series, { x, y, steps }: { readonly x: Scale; readonly y: Scale; readonly steps: boolean }): string[] {
+/**
+ * The same of many samples with at most so many points: as many of them beyond p99 as before, since the tail is what is looked at.
+ * @param sorted Ascending.
+ */
+export function distributionOfMany(sorted: ArrayLike<number>, pointsMax = 400): Point[] {
+  const count = sorted.length
+  const ranks = new Set<number>()
+  for (let step = 1; step <= pointsMax / 2; step++) {
+    const share = step / (pointsMax / 2)
+    ranks.add(Math.ceil(share * count)).add(Math.ceil((0.99 + 0.01 * share) * count))
+  }
+  if (count > 0) ranks.add(1)
+  const points = [...ranks].filter((rank) => rank >= 1).sort((a, b) => a - b).map((rank) => ({ x: sorted[rank - 1]!, y: rank / count }))
+  return points.filter((point, index) => points[index + 1]?.x !== point.x)
+}
+
+function drawSeries({ series, isReference, points, marks = [] }: Series, { x, y, steps }: { readonly x: Scale; readonly y: Scale; readonly steps: boolean }): string[] {
   const colour = `s${series}${isReference === true ? ' dash' : ''}`
   const path = points.map((point, index) => {
     const [px, py] = [round(x.at(point.x)), round(y.at(point.y))]
@@ -76,6 +108,7 @@ function drawSeries({ series, isReference, points }: Series, { x, y, steps }: { 
     return steps ? `H${px}V${py}` : `L${px} ${py}`
   })
   const drawn = [element('path', { d: path.join(''), class: colour, 'stroke-width': isReference === true ? 1.5 : 2, 'stroke-linejoin': 'round' })]
+  for (const mark of marks) drawn.push(element('circle', { cx: x.at(mark.x), cy: y.at(mark.y), r: 4, class: `f${series} halo`, 'stroke-width': 1 }))
   if (steps) return drawn
   for (const point of points) {
     if (point.low !== undefined && point.high !== undefined && isShown(y, point.low)) drawn.push(...errorMark(x.at(point.x), y.at(point.low), y.at(point.high)))
@@ -97,6 +130,7 @@ function spread<One extends { readonly at: number }>(ends: readonly One[], top: 
 }
 
 function scaleOf(kind: AxisKind, values: readonly number[], range: readonly [number, number]): Scale {
+  if (kind === 'fine') return fineLogScale({ values, range })
   return kind === 'linear' ? linearScale({ values, range }) : logScale({ values, range, base: kind === 'log2' ? 2 : 10 })
 }
 

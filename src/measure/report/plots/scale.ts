@@ -8,6 +8,8 @@ export interface Scale {
   readonly ticks: readonly number[]
 }
 
+const FINE_TICKS_MAX = 9
+
 export interface ScaleOptions {
   /** Values that have to fit. */
   readonly values: readonly number[]
@@ -35,6 +37,25 @@ export function logScale({ values, range: [from, to], base = 10 }: ScaleOptions 
   return { kind: 'log', domain: [ticks[0]!, ticks.at(-1)!], at: (value) => from + ((to - from) * (power(value) - low)) / (high - low), ticks }
 }
 
+/** Logarithmic from and to 1, 2 or 5 times a power of ten, so that values of one decade fill the axis; over many decades as logScale. */
+export function fineLogScale({ values, range: [from, to] }: ScaleOptions): Scale {
+  const positive = values.filter((value) => value > 0 && Number.isFinite(value))
+  const [least, greatest] = positive.length === 0 ? [1, 10] : [positive.reduce((a, b) => Math.min(a, b)), positive.reduce((a, b) => Math.max(a, b))]
+  const low = roundStep(least) > least * (1 + 1e-9) ? stepBelow(roundStep(least)) : roundStep(least)
+  const high = Math.max(roundStep(greatest), roundStep(low * 1.01))
+  const fine: number[] = []
+  for (let tick = low; tick <= high * (1 + 1e-9); tick = roundStep(tick * 1.01)) fine.push(tidy(tick))
+  if (fine.length > FINE_TICKS_MAX) return logScale({ values, range: [from, to] })
+  const [start, end] = [Math.log10(low), Math.log10(high)]
+  return { kind: 'log', domain: [tidy(low), tidy(high)], at: (value) => from + ((to - from) * (Math.log10(value) - start)) / (end - start), ticks: fine }
+}
+
+function stepBelow(step: number): number {
+  const power = 10 ** Math.floor(Math.log10(step) + 1e-9)
+  const lead = Math.round(step / power)
+  return lead === 1 ? power / 2 : lead === 2 ? power : 2 * power
+}
+
 /** 1, 2 or 5 times a power of ten, at least as much as asked. */
 function roundStep(least: number): number {
   const power = 10 ** Math.floor(Math.log10(least))
@@ -53,4 +74,9 @@ export function say(value: number): string {
   const [whole, fraction] = (Math.abs(value) < 0.01 ? String(Number(value.toPrecision(2))) : value.toFixed(digits)).split('.') as [string, string | undefined]
   const rest = fraction?.replace(/0+$/, '') ?? ''
   return whole.replace(/\B(?=(\d{3})+$)/g, '\u202f') + (rest === '' ? '' : `.${rest}`)
+}
+
+/** Empty for what is no ratio. */
+export function times(ratio: number): string {
+  return Number.isFinite(ratio) ? `${ratio.toFixed(1)}×` : ''
 }
