@@ -57,7 +57,7 @@ function obey(command: HostCommand): void {
     case 'use':
       return served.get(command.id)?.use(command.snapshot)
     case 'capture':
-      return void capture(command.id, command.what, connect(join(root, command.socket)))
+      return void capture(command.id, command.what, command.imageId, connect(join(root, command.socket)))
   }
 }
 
@@ -79,7 +79,7 @@ function attach(id: string, path: string, socket: MemorySocket | undefined): voi
   host.hello('faaslet')
 }
 
-async function capture(id: string, what: CaptureKind, socket: Socket): Promise<void> {
+async function capture(id: string, what: CaptureKind, imageId: string | undefined, socket: Socket): Promise<void> {
   try {
     const revision = served.get(id)
     if (what !== 'trace') {
@@ -88,7 +88,7 @@ async function capture(id: string, what: CaptureKind, socket: Socket): Promise<v
       if (template === undefined) throw new Error('there is nothing to capture')
       await pipeline(Readable.from(encodeCapture(template.memory, new TextEncoder().encode(encodeState(template.state))), { objectMode: true }), socket)
     } else {
-      const trace = revision?.takeTrace()
+      const trace = revision?.takeTrace(imageId)
       if (trace === undefined) throw new Error('nothing was recorded')
       await pipeline(Readable.from([encodeRecording(trace.faults, trace.ordered)]), socket)
     }

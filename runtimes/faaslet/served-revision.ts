@@ -157,8 +157,10 @@ export class ServedRevision implements Instance {
     return this.#ripening?.take()
   }
 
-  takeTrace(): Trace | undefined {
+  /** @param imageId Of the image that was recorded: a later recording is not for who asks for an earlier one. */
+  takeTrace(imageId: string | undefined): Trace | undefined {
     const trace = this.#trace
+    if (trace?.imageId !== imageId) return undefined
     this.#trace = undefined
     return trace
   }

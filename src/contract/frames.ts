@@ -150,7 +150,7 @@ export type HostCommand =
   /** Serve a revision: frames on that connection, as on the channel of an instance of its own; `memory` is the number under which its socket for memory was passed. */
   | { readonly do: 'attach'; readonly id: string; readonly socket: string; readonly memory?: number }
   /** Write the snapshot image of a booted revision, or of the faaslet that is `ripe`, or the last trace, to that connection (worker/snapshots). */
-  | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: CaptureKind }
+  | { readonly do: 'capture'; readonly id: string; readonly socket: string; readonly what: CaptureKind; readonly imageId?: string }
   | { readonly do: 'use'; readonly id: string; readonly snapshot: SnapshotUse }
 
 export type CaptureKind = 'image' | 'ripe' | 'trace'

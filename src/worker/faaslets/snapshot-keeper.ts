@@ -198,20 +198,24 @@ export class SnapshotKeeper {
   }
 
   async #captureTrace(place: Place, lease: SnapshotLease): Promise<void> {
-    using stream = await this.#connect(place, 'trace')
-    const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES })
+    using stream = await this.#connect(place, 'trace', lease.info.imageId)
+    const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES }).catch((error: unknown) => {
+      // The host has let go of it, as its image has made way for another one.
+      if (lease.isCurrent) throw error
+    })
+    if (recording === undefined) return
     const encoding = place.revision.config.restore === 'zstd' ? 'zstd' : workingSetDefaults.encoding
     await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() }, { ...workingSetDefaults, encoding })
     this.#tell(place.revision)
   }
 
-  async #connect({ attachment }: Place, what: CaptureKind): Promise<Disposable & { readonly socket: Socket }> {
+  async #connect({ attachment }: Place, what: CaptureKind, imageId?: string): Promise<Disposable & { readonly socket: Socket }> {
     const { id, host } = attachment
     const socket = await acceptOne(host.sandbox.codeDirectory, `${id}.${++this.#sequence}.sock`, {
       clock: this.#options.clock,
       timeoutMs: CONNECT_MS_MAX,
       gone: attachment.exited,
-      listening: (name) => host.command({ do: 'capture', id, socket: name, what }),
+      listening: (name) => host.command({ do: 'capture', id, socket: name, what, ...(imageId !== undefined && { imageId }) }),
     })
     socket.on('error', () => {})
     return { socket, [Symbol.dispose]: () => void socket.destroy() }
