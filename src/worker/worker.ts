@@ -61,6 +61,7 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #instances = new Set<Instance>()
   readonly #spin: LoopSpin
+  readonly #spinForFaaslets: LoopSpin
   readonly #cells = new Map<string, StemCells<Instance>>()
   readonly #compileCaches: CompileCaches
   readonly #faaslets: FaasletWorker
@@ -70,6 +71,7 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#spin = new LoopSpin(options.clock)
+    this.#spinForFaaslets = new LoopSpin(options.clock, Number(process.env['SKEP_SPIN_FA'] ?? 60))
     this.#options = options
     this.#objects = new ObjectTransfers(options.transfers, options.objectWatch, options.buckets)
     const { clock, code, warn, sandboxes, runtimes, config } = options
@@ -163,7 +165,7 @@ export class Worker {
     }
     let instance: Instance
     if (isFaaslet(config.kind)) {
-      const placed = await this.#faaslets.place(revision, this.#spin)
+      const placed = await this.#faaslets.place(revision, this.#spinForFaaslets)
       ;({ instance, faaslet } = placed)
       if (placed.isInitialised) {
         this.#assign(instance, revision, owner)

@@ -109,7 +109,8 @@ describe('a snapshot after some invocations', { skip: workerSkip, timeout: 60_00
         ripe.push((await ask(ground, second)).ms)
       }
       context.diagnostic(`${kind}: an invocation of a new instance takes ${median(plain).toFixed(2)} ms from the snapshot after initialisation, ${median(ripe).toFixed(2)} ms from the one after ${AFTER} invocations`)
-      assert.ok(median(ripe) < median(plain), 'new instances are faster')
+      // The least disturbed one of each: others compute on this machine, too.
+      assert.ok(Math.min(...ripe) < Math.min(...plain), 'new instances are faster')
     })
   }
 

@@ -93,7 +93,7 @@ export class SnapshotKeeper {
       case 'ripe':
         return this.#ripe(place, event.why)
       case 'recorded':
-        if (place.lease?.isCurrent === true && place.lease.info.imageId === event.imageId) this.#begin(place, 'recording', () => this.#captureTrace(place, place.lease!))
+        if (place.lease?.isCurrent === true && place.lease.info.imageId === event.imageId) this.#recorded(place, place.lease)
         return
       case 'damaged':
         // It has let go of it already, and goes on without; others that have it are ended (`lost`).
@@ -158,7 +158,7 @@ export class SnapshotKeeper {
   #begin(place: Place, what: string, capture: () => Promise<void>): void {
     const running = capture().catch((error: unknown) => {
       // A host that ended meanwhile takes the reason along; and a second host may have been quicker.
-      const isExpected = this.#state === 'closed' || !this.#places.has(place.attachment.id) || (error instanceof PlatformError && error.code === 'CONFLICT') || isReplaced(error)
+      const isExpected = this.#state === 'closed' || !this.#places.has(place.attachment.id) || (error instanceof PlatformError && error.code === 'CONFLICT')
       if (!isExpected) this.#options.warn(`the ${what} of ${nameOf(place.revision)} could not be kept: its instances start more slowly`, error)
     })
     this.#pending.add(running)
@@ -182,6 +182,18 @@ export class SnapshotKeeper {
     this.#begin(place, `snapshot after ${snapshotAfter} invocations`, () => this.#captureImage(place, 'ripe'))
   }
 
+  #recorded(place: Place, lease: SnapshotLease): void {
+    const capture = async (): Promise<void> => {
+      try {
+        await this.#captureTrace(place, lease)
+      } catch (error) {
+        // Otherwise its image has made way for another one, and with it go the host's trace and the files.
+        if (lease.isCurrent) throw error
+      }
+    }
+    this.#begin(place, 'recording', capture)
+  }
+
   async #captureImage(place: Place, what: 'image' | 'ripe'): Promise<void> {
     const { revision } = place
     const answered = what === 'ripe' ? revision.config.snapshotAfter : 0
@@ -199,11 +211,7 @@ export class SnapshotKeeper {
 
   async #captureTrace(place: Place, lease: SnapshotLease): Promise<void> {
     using stream = await this.#connect(place, 'trace', lease.info.imageId)
-    const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES }).catch((error: unknown) => {
-      // The host has let go of it, as its image has made way for another one.
-      if (lease.isCurrent) throw error
-    })
-    if (recording === undefined) return
+    const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES })
     const encoding = place.revision.config.restore === 'zstd' ? 'zstd' : workingSetDefaults.encoding
     await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() }, { ...workingSetDefaults, encoding })
     this.#tell(place.revision)
@@ -220,11 +228,6 @@ export class SnapshotKeeper {
     socket.on('error', () => {})
     return { socket, [Symbol.dispose]: () => void socket.destroy() }
   }
-}
-
-/** A recording came too late: its image has made way for another one. */
-function isReplaced(error: unknown): boolean {
-  return error instanceof PlatformError && error.code === 'SNAPSHOT_MISMATCH' && error.details?.['imageId'] !== undefined
 }
 
 export function nameOf({ namespace, function: name, number }: Revision): string {
