@@ -38,13 +38,15 @@ export interface RequestParameters {
   readonly serviceTimeMs: number
   /** What the first function of the chain makes and passes on. */
   readonly payloadBytes: number
+  /** What a function of a trace shall touch, MiB. */
+  readonly memoryMb?: number
 }
 
 export interface RequestMessage {
   readonly method: 'GET' | 'POST' | 'PUT'
   /** Path and query, as they stand in the request line. */
   readonly path: string
-  /** Without host and content-length. */
+  /** Without content-length; host only where it is another than the address's. */
   readonly headers: Readonly<Record<string, string>>
   readonly body: Uint8Array | undefined
 }

@@ -26,7 +26,7 @@ import { Failures } from './failures.ts'
 import { bottleneckOf, latenessOf } from './lateness.ts'
 import { measure } from './measured-sample.ts'
 import type { MeasuredSample } from './measured-sample.ts'
-import { driveArrivals } from './open-loop.ts'
+import { connectionsAhead, driveArrivals } from './open-loop.ts'
 import type { Verdict } from './open-loop.ts'
 import type { SenderSettings } from './sender.ts'
 
@@ -93,7 +93,7 @@ export async function driveSubExperiment(options: DriveOptions): Promise<DriveRe
   const { openLoop } = settings
   const load: RoundsResult = openLoop === undefined
     ? await driveRounds({ ...common, rounds: planRounds(settings, endpoints.length, random) })
-    : await driveArrivals({ ...common, arrivals: requestsOf(planArrivals(settings, openLoop, endpoints.length, random)), inFlightMax: openLoop.inFlightMax })
+    : await driveArrivals({ ...common, arrivals: requestsOf(planArrivals(settings, openLoop, endpoints.length, random)), inFlightMax: openLoop.inFlightMax, ahead: { endpoints, connections: connectionsAhead(openLoop.arrivalsPerSecond, openLoop.inFlightMax) } })
   tally.tell('always')
   return {
     outcome: outcomeOf(load.end, tally),

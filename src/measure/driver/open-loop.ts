@@ -33,6 +33,13 @@ const UNREAD_MAX = 4096
 /** Nothing is read when something is due this soon, ms. */
 const READ_BEFORE_MS = 0.03
 
+/** Connections for so long an answer at this rate; more are opened when answers take longer. */
+export function connectionsAhead(arrivalsPerSecond: number, inFlightMax: number): number {
+  return Math.min(inFlightMax, AHEAD_MAX, Math.max(8, Math.ceil((arrivalsPerSecond * AHEAD_MS) / 1000)))
+}
+const AHEAD_MS = 10
+const AHEAD_MAX = 256
+
 /** `stop` sends nothing more and waits for what is under way; `abort` leaves that, too. */
 export type Verdict = 'go-on' | 'stop' | 'abort'
 
@@ -48,6 +55,8 @@ export interface DriveArrivalsOptions<A extends { readonly dueMs: number }> {
   /** Whether lateness of this arrival counts; default: of each. */
   readonly counts?: (arrival: A) => boolean
   readonly inFlightMax: number
+  /** Opened before the schedule begins: so many connections to each server of these endpoints. Others are opened when they are needed, and cost time then. */
+  readonly ahead?: { readonly endpoints: readonly Endpoint[]; readonly connections: number }
   readonly signal: AbortSignal
   readonly clock?: Clock
   readonly sender?: Partial<SenderSettings>
@@ -108,6 +117,8 @@ class OpenLoop<A extends { readonly dueMs: number }> implements Disposable {
     const interrupt = (): void => this.#finish('interrupted')
     signal.addEventListener('abort', interrupt)
     try {
+      const { endpoints, connections } = this.#options.ahead ?? { endpoints: [], connections: 0 }
+      for (const endpoint of endpoints) this.#sender.open(endpoint, connections)
       this.#startMs = this.#nowMs()
       if (signal.aborted) interrupt()
       else {

@@ -70,6 +70,11 @@ export class Sender<Tag> implements Disposable {
     return sentMs
   }
 
+  /** Has connections to the server of the endpoint opened ahead, at most so many. A `call` has none. */
+  open(endpoint: Endpoint, connections: number): void {
+    ;(this.#byEndpoint.get(endpoint) ?? this.#originOf(endpoint))?.open(connections)
+  }
+
   /** The record may be used for another request. */
   release(exchange: Exchange<Tag>): void {
     this.#free.push(exchange)
