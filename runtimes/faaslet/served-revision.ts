@@ -303,8 +303,10 @@ export class ServedRevision implements Instance {
     if (!isSound) return source!.source.recordAgain()
     const { trace } = source!.source.ended(held!, filled)
     if (trace === undefined || source !== this.#sourced) return
+    // One of the same image, recorded since that was told again, will be fetched in place of the one before.
+    const isTold = this.#trace?.imageId === trace.imageId
     this.#trace = { ...trace, faults: withoutMapped(trace.faults, working.faaslet?.mapped) }
-    this.#options.tell({ event: 'recorded', id: this.#options.id, pages: this.#trace.faults.length, imageId: trace.imageId })
+    if (!isTold) this.#options.tell({ event: 'recorded', id: this.#options.id, pages: this.#trace.faults.length, imageId: trace.imageId })
   }
 
   #tellStart(working: Working): void {
