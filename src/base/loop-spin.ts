@@ -14,6 +14,7 @@ const SPIN_US = 60
 
 export class LoopSpin {
   readonly #clock: Clock
+  readonly #spinUs: number
   #untilUs = 0
   #state: 'sleeping' | 'spinning' = 'sleeping'
   readonly #turn = (): void => {
@@ -21,13 +22,15 @@ export class LoopSpin {
     else this.#state = 'sleeping'
   }
 
-  constructor(clock: Clock) {
+  /** @param spinUs How soon an answer may come, µs. */
+  constructor(clock: Clock, spinUs = SPIN_US) {
     this.#clock = clock
+    this.#spinUs = spinUs
   }
 
   /** An answer may come soon. */
   expect(): void {
-    this.#untilUs = this.#clock.monotonicUs() + SPIN_US
+    this.#untilUs = this.#clock.monotonicUs() + this.#spinUs
     if (this.#state === 'spinning') return
     this.#state = 'spinning'
     setImmediate(this.#turn)

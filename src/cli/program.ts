@@ -6,6 +6,7 @@
 import { Command } from 'commander'
 import { addFunctionCommands } from './program-functions.ts'
 import { addInvocationCommands } from './program-invocations.ts'
+import { addMeasureCommands } from './program-measure.ts'
 import { addPlatformCommands } from './program-platform.ts'
 
 export const VERSION = '0.1.0'
@@ -33,6 +34,7 @@ export function buildProgram(options: ProgramOptions = { quiet: false }): Comman
   addPlatformCommands(program)
   addFunctionCommands(program)
   addInvocationCommands(program)
+  addMeasureCommands(program)
   for (const command of everyCommand(program)) {
     command.exitOverride()
     if (options.quiet) command.configureOutput({ writeErr: () => {} }).showHelpAfterError(false)

@@ -1,0 +1,44 @@
+/** The providers that an experiment or --provider names, with what options and environment say of their places. */
+import { PlatformError } from '#contract/errors.ts'
+import type { Provider } from '#measure/provider.ts'
+import { openProvider as open, providers } from '#measure/providers/providers.ts'
+import { findConnection } from './connection.ts'
+import type { CommandOptions } from './context.ts'
+import { parseWhole } from './format.ts'
+
+/** Of `a,b`; undefined when nothing was said. @throws INPUT_INVALID. */
+export function providerNames(text: string | undefined): string[] | undefined {
+  if (text === undefined) return undefined
+  const names = text.split(',').map((name) => name.trim())
+  if (names.includes('') || new Set(names).size < names.length) throw new PlatformError('INPUT_INVALID', `--provider is ${JSON.stringify(text)}: name each provider once, as skep,workerd.`)
+  return names
+}
+
+/** @throws INPUT_INVALID for a name that is none: before anything is measured on the ones before it. */
+export function checkProvider(name: string): void {
+  if (Object.hasOwn(providers, name.toLowerCase())) return
+  throw new PlatformError('INPUT_INVALID', `There is no provider ${JSON.stringify(name.slice(0, 80))}: choose one of ${Object.keys(providers).join(', ')} with --provider.`)
+}
+
+export function openProvider(name: string, options: CommandOptions): Promise<Provider> {
+  const text = (option: string): string | undefined => options[option] as string | undefined
+  const reserved = text('reservedConcurrency')
+  return open(name, {
+    ...(name.toLowerCase() === 'skep' ? ourPlatform(options) : { url: options.url, key: options.key, namespace: options.namespace }),
+    endpointsDirectory: text('endpoints'),
+    endpoints: options['endpoint'] as string[] | undefined,
+    hosts: options['host'] as string[] | undefined,
+    bucket: text('bucket'),
+    region: text('region'),
+    role: text('role'),
+    reservedConcurrency: reserved === undefined ? undefined : parseWhole('--reserved-concurrency', reserved, 1, 1_000_000),
+    workerd: text('workerd'),
+    environment: process.env,
+  })
+}
+
+/** Also where it was not said: as every command finds it. */
+function ourPlatform(options: CommandOptions): { readonly url: string; readonly key: string; readonly namespace: string | undefined } {
+  const { url, key, namespace, namespaceGiven } = findConnection(options, process.env)
+  return { url, key, namespace: namespaceGiven ? namespace : undefined }
+}
