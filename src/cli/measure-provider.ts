@@ -1,10 +1,13 @@
 /** The providers that an experiment or --provider names, with what options and environment say of their places. */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { PlatformError } from '#contract/errors.ts'
 import type { Provider } from '#measure/provider.ts'
 import { openProvider as open, providers } from '#measure/providers/providers.ts'
 import { findConnection } from './connection.ts'
 import type { CommandOptions } from './context.ts'
 import { parseWhole } from './format.ts'
+import { sourceRoot } from './source-root.ts'
 
 /** Of `a,b`; undefined when nothing was said. @throws INPUT_INVALID. */
 export function providerNames(text: string | undefined): string[] | undefined {
@@ -32,9 +35,15 @@ export function openProvider(name: string, options: CommandOptions): Promise<Pro
     region: text('region'),
     role: text('role'),
     reservedConcurrency: reserved === undefined ? undefined : parseWhole('--reserved-concurrency', reserved, 1, 1_000_000),
-    workerd: text('workerd'),
+    workerd: text('workerd') ?? workerdOfBenches(),
     environment: process.env,
   })
+}
+
+/** The one that the benchmarks have as a baseline, once they are installed; otherwise it is looked for in PATH. */
+function workerdOfBenches(): string | undefined {
+  const path = join(sourceRoot, 'bench/baselines/node_modules/@cloudflare', `workerd-linux-${process.arch === 'x64' ? '64' : process.arch}`, 'bin/workerd')
+  return existsSync(path) ? path : undefined
 }
 
 /** Also where it was not said: as every command finds it. */

@@ -61,5 +61,5 @@ function withPlace(command: Command): Command {
     .option('--region <name>', 'aws: where to deploy')
     .option('--role <arn>', 'aws: the role that functions have')
     .option('--reserved-concurrency <n>', 'aws: reserve as many instances for each function')
-    .option('--workerd <path>', 'workerd: the program (default: in PATH)')
+    .option('--workerd <path>', 'workerd: the program (default: that of the benchmarks, or in PATH)')
 }

@@ -23,7 +23,7 @@ export interface Capabilities {
   readonly runtimes: readonly string[]
   readonly imageSize: boolean
   readonly memory: boolean
-  /** Phases of an invocation that its answers tell, in their order; empty when none are. */
+  /** Phases of an invocation that its answers or `phasesOf` tell, in their order; empty when none are. */
   readonly phases: readonly string[]
 }
 
@@ -97,6 +97,8 @@ export interface Provider extends AsyncDisposable {
   /** What is told of the place in the report: version, region, address. Never a key. */
   readonly about: Readonly<Record<string, string>>
   cannot(one: SubExperiment): readonly Limitation[]
+  /** Phases of these invocations, by their request ids, where answers do not tell them: of those that the platform knows. Asked before `release`. */
+  phasesOf?(requestIds: readonly string[], signal: AbortSignal): Promise<readonly Readonly<Record<string, number>>[]>
   prepare(one: SubExperiment, options: PrepareOptions): Promise<readonly Endpoint[]>
   /** Removes what `prepare` has made for the sub-experiment. */
   release(one: SubExperiment): Promise<void>

@@ -129,11 +129,23 @@ export class Measurement {
     await files.disposeAsync()
     const { outcome, lateness, failures, latencyOf, bottleneck } = driven
     if (bottleneck !== undefined) warn(`${titleOf(settings)}: ${bottleneck}`)
+    if (!unwritable.signal.aborted) await this.#askPhases()
     const measured = this.#tally.result()
     if (measured.latencies !== undefined) await writeWhole(join(path, 'statistics.csv'), statisticsCsv(measured.latencies.summary))
     const result = { ...measured, directory: subdirectory, lateness, failures, latencyOf }
     if (unwritable.signal.aborted) return { ...result, outcome: { kind: 'given-up', reason: messageOf(unwritable.signal.reason) } }
     return { ...result, outcome }
+  }
+
+  async #askPhases(): Promise<void> {
+    const { provider, signal, warn } = this.#options
+    const { requestIds } = this.#tally
+    if (provider.phasesOf === undefined || requestIds.length === 0) return
+    try {
+      for (const phases of await provider.phasesOf(requestIds, signal)) this.#tally.addPhases(phases)
+    } catch (thrown) {
+      if (!signal.aborted) warn(`${titleOf(this.settings)}: phases are not known: ${messageOf(thrown)}`)
+    }
   }
 
   #count({ burstId, wholeMs, latencyMs }: MeasuredSample): void {

@@ -9,16 +9,27 @@ import type { Answer } from './provider.ts'
 import type { Latencies, SubExperimentResult } from './run-summary.ts'
 import { percentile, percentileInterval, sortSamples, summarize } from './statistics.ts'
 
+/** Of how many invocations the phases are asked at most. */
+const ASKED_MAX = 400
+
 export class Tally {
+  /** Every `#askedEvery`th. */
+  #asked: string[] = []
+  #askedEvery = 1
   readonly #latencies = new Numbers()
   readonly #transfers = new Numbers()
   readonly #phases = new Map<string, Numbers>()
   readonly #starts = { cold: 0, warm: 0, unknown: 0 }
 
-  add({ latencyMs, start, timestamps, phases }: Pick<Sample, 'latencyMs'> & Answer): void {
+  add({ requestId, latencyMs, start, timestamps, phases }: Pick<Sample, 'latencyMs'> & Answer): void {
+    if (phases === undefined && requestId !== '' && this.#latencies.count % this.#askedEvery === 0) this.#ask(requestId)
     this.#latencies.add(latencyMs)
     this.#starts[start]++
     if (timestamps.length > 1) this.#transfers.add(Number(timestamps.at(-1)) - Number(timestamps[0]))
+    if (phases !== undefined) this.addPhases(phases)
+  }
+
+  addPhases(phases: Readonly<Record<string, number>>): void {
     for (const name in phases) {
       let numbers = this.#phases.get(name)
       if (numbers === undefined) this.#phases.set(name, (numbers = new Numbers()))
@@ -26,8 +37,22 @@ export class Tally {
     }
   }
 
+  /** Ids of invocations whose answers did not tell phases: all, or evenly so many. */
+  get requestIds(): readonly string[] {
+    return this.#asked
+  }
+
   get latenciesMs(): Float64Array {
     return this.#latencies.values
+  }
+
+  #ask(requestId: string): void {
+    if (this.#asked.length === ASKED_MAX) {
+      this.#asked = this.#asked.filter((_, at) => at % 2 === 0)
+      this.#askedEvery *= 2
+      if (this.#latencies.count % this.#askedEvery !== 0) return
+    }
+    this.#asked.push(requestId)
   }
 
   result(): Pick<SubExperimentResult, 'latencies' | 'transfer' | 'starts' | 'phases'> {
@@ -69,6 +94,10 @@ class Numbers {
       this.#values = larger
     }
     this.#values[this.#count++] = value
+  }
+
+  get count(): number {
+    return this.#count
   }
 
   /** Those so far, not copied. */

@@ -5,6 +5,7 @@
  */
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -138,6 +139,13 @@ test('timestamps have a fraction, and are those of the wall clock (W2)', () => {
   const all = Array.from({ length: 50 }, preciseNow)
   assert(all.every((ms) => Math.abs(ms - Date.now()) <= 50) && all.some((ms) => ms % 1 !== 0))
   assert.deepEqual([...all].sort((a, b) => a - b), all)
+})
+
+test('processes agree on the time to a tenth of a millisecond, whenever they began (W2)', () => {
+  // The monotonic clock is the same in all processes of a machine.
+  const program = `import { preciseNow } from ${JSON.stringify(join(import.meta.dirname, 'work.ts'))}\nfor (let n = 0; n < 20; n++) preciseNow()\nconsole.log(preciseNow() - Number(process.hrtime.bigint()) / 1e6)`
+  const apart = Array.from({ length: 4 }, () => Number(execFileSync(process.execPath, ['--input-type=module', '-e', program], { encoding: 'utf8' })))
+  assert(Math.max(...apart) - Math.min(...apart) < 0.1, `${apart.join()}`)
 })
 
 test('Python reads fields as Node does (fuzz)', () => {

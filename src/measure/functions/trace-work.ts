@@ -22,5 +22,5 @@ export const work: Work = async (fields, links) => {
   // Given back now, and not when garbage is collected: the next invocation needs room too.
   memory.transfer(0)
   const durationInMicroSec = Math.round((performance.now() - startMs) * 1000)
-  return { RequestID: links.requestId, TimestampChain: [String(await links.now())], durationInMicroSec, memoryUsageInKb: touched / 1024 }
+  return { RequestID: links.requestId, TimestampChain: [String(Date.now())], durationInMicroSec, memoryUsageInKb: touched / 1024 }
 }

@@ -57,11 +57,25 @@ export function fieldsOf(query: Iterable<readonly [string, string]>, body: strin
 
 let offset: number | undefined
 
-/** W2. Anchored anew when the two clocks disagree: a process that was restored from a snapshot has the monotonic clock of another day. */
+/**
+ * W2. Date.now() has whole milliseconds, and the time since a process began has another beginning in each, which moves apart from it when the clock is
+ * slewed. So the two are tied to each other at an edge of the first one, once, in less than a millisecond, and again whenever they contradict
+ * each other: after a restore from a snapshot, too.
+ */
 export function preciseNow(): number {
-  offset ??= performance.timeOrigin
-  const [precise, whole] = [offset + performance.now(), Date.now()]
-  if (Math.abs(precise - whole) <= 2) return precise
-  offset = whole - performance.now()
-  return whole
+  offset ??= atEdge()
+  const [whole, precise] = [Date.now(), offset + performance.now()]
+  if (precise >= whole - SLACK_MS && precise < whole + 1 + SLACK_MS) return precise
+  offset = Math.abs(precise - whole) > 2 ? atEdge() : offset + (precise < whole ? whole - precise : whole + 1 - precise)
+  return offset + performance.now()
+}
+
+/** The two clocks are read one after the other. */
+const SLACK_MS = 0.01
+
+function atEdge(): number {
+  const before = Date.now()
+  let now = before
+  while (now === before) now = Date.now()
+  return now - performance.now()
 }

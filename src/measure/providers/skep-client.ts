@@ -26,6 +26,8 @@ export interface Bucket {
   remove(): Promise<void>
 }
 
+export const PHASES = ['queue', 'placement', 'sandbox', 'init', 'run'] as const
+
 export class SkepClient {
   readonly #connection: SkepConnection
   readonly url: string
@@ -56,6 +58,19 @@ export class SkepClient {
     await this.#json('DELETE', `/v1/functions/${name}`, undefined).catch((error: unknown) => {
       if (!(error instanceof PlatformError && error.code === 'FUNCTION_NOT_FOUND')) throw error
     })
+  }
+
+  /** From the records of invocations (docs/observability.md); of those that are written, which takes a moment. */
+  async phasesOf(ids: readonly string[], signal: AbortSignal): Promise<readonly Readonly<Record<string, number>>[]> {
+    const phases: Record<string, number>[] = []
+    await each(ids, signal, async (id) => {
+      const record = await this.#json<Partial<Record<`${string}Us`, number>>>('GET', `/v1/invocations/${id}`, undefined).catch((error: unknown) => {
+        if (!(error instanceof PlatformError && error.code === 'INVOCATION_NOT_FOUND')) throw error
+      })
+      if (typeof record?.runUs !== 'number') return
+      phases.push(Object.fromEntries(PHASES.map((phase) => [phase, (record[`${phase}Us`] ?? 0) / 1000])))
+    })
+    return phases
   }
 
   async makeBucket(name: string): Promise<Bucket> {

@@ -10,7 +10,7 @@ import type { Capabilities, Endpoint, Limitation, PrepareOptions, Provider } fro
 import { Deployments } from './deployments.ts'
 import { functionFor, imageMbFor, keepAliveFor, limitationsOf, memoryFor, refuseImpossible } from './limitations.ts'
 import type { Offer } from './limitations.ts'
-import { SkepClient } from './skep-client.ts'
+import { PHASES, SkepClient } from './skep-client.ts'
 import type { Bucket, SkepConnection } from './skep-client.ts'
 import { fieldsFor, readReply, transferOf, withQuery } from './stellar-protocol.ts'
 
@@ -27,7 +27,7 @@ const offered = {
     runtimes: ['node', 'python'],
     imageSize: true,
     memory: true,
-    phases: [],
+    phases: PHASES,
   },
   memoryMb: { min: 16, max: 65_536 },
   // The autoscaler looks back 6 s, whatever the keep-alive is (autoscaler/scale-decision.ts).
@@ -82,6 +82,10 @@ export class SkepProvider implements Provider {
       await this.#removeBucket(one.index)
       throw error
     }
+  }
+
+  phasesOf(requestIds: readonly string[], signal: AbortSignal): Promise<readonly Readonly<Record<string, number>>[]> {
+    return this.#client.phasesOf(requestIds, signal)
   }
 
   async release(one: SubExperiment): Promise<void> {

@@ -50,7 +50,7 @@ export class WorkerdProvider implements Provider {
   constructor(binary: string | undefined, environment: Readonly<Record<string, string | undefined>>) {
     const found = binary ?? (environment['PATH'] ?? '').split(delimiter).map((directory) => join(directory, 'workerd')).find((path) => existsSync(path))
     if (found === undefined || !existsSync(found)) {
-      throw new PlatformError('INPUT_INVALID', `There is no workerd ${binary === undefined ? 'in PATH' : `at ${binary}`}; install the npm package workerd, and say where it is with --workerd PATH.`)
+      throw new PlatformError('INPUT_INVALID', `There is no workerd ${binary === undefined ? 'in PATH' : `at ${binary}`}; install the npm package workerd and say where it is with --workerd PATH, or let "./skep bench" install it in a checkout.`)
     }
     this.#binary = found
     this.about = { binary: found, place: 'this machine, over loopback' }
