@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import type { FunctionConfigInput } from '#contract/function-config.ts'
 import { bundleOf, fileHere } from '../functions/here.ts'
-import { inputOf } from '../functions/inputs.ts'
+import { inputOf, otherInputs } from '../functions/inputs.ts'
 import type { Files } from './faaslet-lab.ts'
 
 export interface ColdFunction {
@@ -19,6 +19,8 @@ export interface ColdFunction {
   readonly recorded: Buffer
   /** Another one, which is replayed. */
   readonly replayed: Buffer
+  /** Of callers in between. */
+  readonly others: readonly Buffer[]
 }
 
 interface Listed {
@@ -54,5 +56,6 @@ export async function buildColdFunction({ name, kind, entry, memoryMb, standsFor
     config: { kind, entry: file, memoryMb },
     recorded: await inputOf(name, 'record'),
     replayed: await inputOf(name, 'replay'),
+    others: await Promise.all(otherInputs.map((which) => inputOf(name, which))),
   }
 }

@@ -101,7 +101,7 @@ function withLine(fn: ColdFunction, where: 'start' | 'end'): ColdFunction {
 
 function small(name: string, text: string): ColdFunction {
   const nothing = Buffer.alloc(0)
-  return { name, standsFor: '', files: new Map([['index.js', Buffer.from(text)]]), config: { kind: 'js', entry: 'index.js' }, recorded: nothing, replayed: nothing }
+  return { name, standsFor: '', files: new Map([['index.js', Buffer.from(text)]]), config: { kind: 'js', entry: 'index.js' }, recorded: nothing, replayed: nothing, others: [] }
 }
 
 /** As a compiler would make it of a source with another text of that length: code is not in the memory. */

@@ -16,6 +16,8 @@ import { openSnapshot, snapshotFileNames } from '../../src/pager/open-snapshot.t
 import type { OpenSnapshot } from '../../src/pager/open-snapshot.ts'
 import { record, recordWays } from '../../src/pager/record.ts'
 import type { Recording } from '../../src/pager/record.ts'
+import { afterPrefetch, learningDefaults, nothingLearned } from '../../src/pager/learning.ts'
+import type { Learning } from '../../src/pager/learning.ts'
 import { afterRecording, afterRestore, decide, recorded, rerecordDefaults } from '../../src/pager/rerecord-decision.ts'
 import type { RerecordState } from '../../src/pager/rerecord-decision.ts'
 import { isCached, openImage, PREFETCH_MODE } from '../../src/pager/restore.ts'
@@ -42,8 +44,9 @@ export interface Filled {
   readonly isSample: boolean
 }
 
-/** The pages that a recorded invocation touched, and of which image. */
+/** The pages that a recorded invocation touched, or those that prefetched ones have missed, and of which image. */
 export interface Trace {
+  readonly kind: 'recorded' | 'missed'
   readonly faults: Uint32Array
   readonly ordered: boolean
   readonly imageId: string
@@ -59,6 +62,8 @@ export interface FaasletSource extends Disposable {
   fill(held: HeldMemory): Filled | Promise<Filled>
   /** The invocation on it has ended. @returns what to say of it, and pages for the worker when it was recorded. */
   ended(held: HeldMemory, filled: Filled): { readonly figures: Partial<StartFigures>; readonly trace?: Trace }
+  /** A sound invocation on a memory that was not recorded is over. @returns pages for the worker to add to the working set, if it is time for that. */
+  learn(held: HeldMemory, filled: Filled): Trace | undefined
   /** What was recorded could not be kept, or was no invocation: the next one is recorded. */
   recordAgain(): void
 }
@@ -87,6 +92,8 @@ export class TemplateSource implements FaasletSource {
     return { figures: {} }
   }
 
+  learn(): undefined {}
+
   recordAgain(): void {}
 
   [Symbol.dispose](): void {}
@@ -100,6 +107,7 @@ export class ImageSource implements FaasletSource {
   readonly #use: SnapshotUse
   readonly #workingSetPath: string
   #rerecord: RerecordState = recorded
+  #learning: Learning = nothingLearned
   /** One recording at a time: the next faaslets go on as before until the worker has kept it. */
   #recording: 'due' | 'running' | 'no'
   #cachedUntilMs = 0
@@ -107,7 +115,8 @@ export class ImageSource implements FaasletSource {
   #closed = false
 
   /** @throws SNAPSHOT_DAMAGED, SNAPSHOT_MISMATCH, STORE_FAILED. */
-  constructor(root: string, use: SnapshotUse, module: GuestModule) {
+  /** @param before What it replaces: a newer working set of the same image goes on with what was learned. */
+  constructor(root: string, use: SnapshotUse, module: GuestModule, before?: FaasletSource) {
     this.#use = use
     this.#workingSetPath = join(root, use.directory, snapshotFileNames.workingSet)
     this.#files = openSnapshot(join(root, use.directory))
@@ -120,6 +129,7 @@ export class ImageSource implements FaasletSource {
       throw thrown
     }
     this.pages = this.#files.imageBytes / 65_536
+    if (before instanceof ImageSource && before.#files.image.imageId === this.#files.image.imageId) this.#learning = { ...before.#learning, missed: new Set() }
     this.#recording = use.record === 'no' || this.#files.workingSetHeader !== undefined ? 'no' : 'due'
   }
 
@@ -167,7 +177,14 @@ export class ImageSource implements FaasletSource {
       return { figures: { ...figures, pagesUnused: unused } }
     }
     if (known !== undefined) this.#rerecord = afterRecording(this.#rerecord, rerecordDefaults)
-    return { figures, trace: { ...touched, imageId: this.#files.image.imageId } }
+    return { figures, trace: { ...touched, kind: 'recorded', imageId: this.#files.image.imageId } }
+  }
+
+  learn({ paged }: HeldMemory, { restored }: Filled): Trace | undefined {
+    if (restored.pagesPrefetched === 0 || this.#recording !== 'no') return undefined
+    const { state, add } = afterPrefetch(this.#learning, { prefetched: restored.pagesPrefetched, missing: paged.faultOrder() }, learningDefaults)
+    this.#learning = state
+    return add === undefined ? undefined : { kind: 'missed', faults: Uint32Array.from(add), ordered: false, imageId: this.#files.image.imageId }
   }
 
   recordAgain(): void {

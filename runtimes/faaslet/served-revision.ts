@@ -103,7 +103,7 @@ export class ServedRevision implements Instance {
   /** From here on, faaslets are made from these files. Keeps what there is when they cannot be used. */
   use(snapshot: SnapshotUse): void {
     try {
-      const source = new ImageSource(this.#options.root, snapshot, this.#made.guest.module)
+      const source = new ImageSource(this.#options.root, snapshot, this.#made.guest.module, this.#sourced?.source)
       this.#change(source)
       this.#ripening?.imageIs(source.answered)
     } catch (thrown) {
@@ -299,14 +299,15 @@ export class ServedRevision implements Instance {
   /** Of an invocation that failed, the pages are those of the failure: the next one is recorded instead. */
   #finishRecording(working: Working, isSound: boolean): void {
     const { filled, held, source } = working
-    if (filled?.recording === undefined) return
-    if (!isSound) return source!.source.recordAgain()
-    const { trace } = source!.source.ended(held!, filled)
+    if (filled === undefined) return
+    if (!isSound) return filled.recording === undefined ? undefined : source!.source.recordAgain()
+    const trace = filled.recording === undefined ? source!.source.learn(held!, filled) : source!.source.ended(held!, filled).trace
     if (trace === undefined || source !== this.#sourced) return
-    // One of the same image, recorded since that was told again, will be fetched in place of the one before.
+    // One of the same image that was told and not fetched yet: a newer recording takes its place, and what was missed has to wait for another recording.
     const isTold = this.#trace?.imageId === trace.imageId
+    if (isTold && trace.kind === 'missed') return
     this.#trace = { ...trace, faults: withoutMapped(trace.faults, working.faaslet?.mapped) }
-    if (!isTold) this.#options.tell({ event: 'recorded', id: this.#options.id, pages: this.#trace.faults.length, imageId: trace.imageId })
+    if (!isTold) this.#options.tell({ event: 'recorded', id: this.#options.id, pages: this.#trace.faults.length, imageId: trace.imageId, ...(trace.kind === 'missed' && { adds: true }) })
   }
 
   #tellStart(working: Working): void {

@@ -161,7 +161,7 @@ export type HostEvent =
   /** A faaslet has answered `snapshotAfter` invocations and can be captured, or why none will be. */
   | { readonly event: 'ripe'; readonly id: string; readonly why?: string }
   /** An invocation that was made from this image: the snapshot may be another one by now. */
-  | { readonly event: 'recorded'; readonly id: string; readonly pages: number; readonly imageId: string }
+  | { readonly event: 'recorded'; readonly id: string; readonly pages: number; readonly imageId: string; readonly adds?: boolean }
   /** The snapshot's files could not be used. */
   | { readonly event: 'damaged'; readonly id: string; readonly why: string }
 

@@ -40,6 +40,10 @@ export class CopiedMemory implements PagedMemory {
     return this.restore(image, 'zstd')
   }
 
+  faultOrder(): Uint32Array {
+    return new Uint32Array()
+  }
+
   faults(): PageFaults {
     return noFaults
   }

@@ -146,7 +146,6 @@ export class MappedMemory implements PagedMemory {
     }
   }
 
-  /** Pages that were missing since the restore, in the order of their faults, where userfaultfd serves them. */
   faultOrder(): Uint32Array {
     return this.#native.faults(this.#range, 1)!
   }

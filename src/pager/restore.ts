@@ -89,6 +89,8 @@ export interface PagedMemory extends Disposable {
   restoreFrom(image: PagedImage, pages: Uint8Array): Restored
   /** Since the last restore. */
   faults(): PageFaults
+  /** Pages that were missing since the restore, in the order of their faults, where userfaultfd serves them; else none. */
+  faultOrder(): Uint32Array
 }
 
 /**

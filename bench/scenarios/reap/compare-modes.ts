@@ -5,13 +5,18 @@
  * invoked with the other input. The modes take turns within an iteration, each iteration beginning with another. A host is up, has the
  * function, and has run it before, so that what is compiled is compiled: the time is that of restoring and running. Answers of all
  * modes have to be the same.
+ *
+ * `learned` is the platform's own way in full: before it is measured, three other callers with inputs of their own have been served, and what
+ * their starts missed is in the working set, too (pager/learning.ts). Of the input that is measured it has seen nothing, as the others.
  */
 import { closeSync, constants, openSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Revision } from '#contract/function-config.ts'
 import type { RestoreMode, StartFigures } from '#contract/start-figures.ts'
 import { requireNative } from '#pager/native.ts'
+import { learningDefaults } from '#pager/learning.ts'
 import { openSnapshot, snapshotFileNames } from '#pager/open-snapshot.ts'
+import { PREFETCH_MODE } from '#pager/restore.ts'
 import { PAGE_BYTES, pagesIn } from '#pager/snapshot.ts'
 import { median, round } from '../../kit/figures.ts'
 import type { ColdFunction } from '../../kit/cold-functions.ts'
@@ -22,6 +27,11 @@ import type { Answer, Attached, FaasletLab } from '../../kit/faaslet-lab.ts'
 export const USUAL_READ_AHEAD_KB = 128
 /** Not one of those that record-overhead.ts counts up. */
 const ZSTD_REVISION = 1000
+const LEARNED_REVISION = 2000
+/** After these, nothing more is learned (pager/learning.ts). */
+const STARTS_BEFORE = learningDefaults.tellAfter.at(-1)! + 1
+/** For what was learned to be kept and given to the host. */
+const SETTLE_MS = 300
 /** Of the image, in the page cache after it was dropped: metadata pages, or somebody who reads it just now. */
 const CACHED_SHARE_MAX = 0.02
 const DROPS_MAX = 100
@@ -33,6 +43,8 @@ export interface Variant {
   readonly readAheadKb?: number
   /** An instance that has served before, and keeps its memory. */
   readonly isWarm?: true
+  /** Has had other callers before. */
+  readonly learns?: true
   /** Of another revision with the same code: its working set is kept in another form. */
   readonly number?: number
 }
@@ -45,6 +57,7 @@ export function variantsFor(disk: Disk): readonly Variant[] {
     ...modes.map((mode): Variant => ({ label: mode, mode })),
     ...(usual ? [{ label: `lazy-${USUAL_READ_AHEAD_KB}kb`, mode: 'lazy', readAheadKb: USUAL_READ_AHEAD_KB } satisfies Variant] : []),
     { label: 'zstd', mode: 'zstd', number: ZSTD_REVISION },
+    { label: 'learned', mode: PREFETCH_MODE, number: LEARNED_REVISION, learns: true },
     // A lazily mapped memory that stays would keep the pages of the image in the page cache, for everybody.
     { label: 'warm', mode: 'reap', isWarm: true },
   ]
@@ -105,8 +118,14 @@ export async function compareModes({ lab, disk, fn, variants, iterations }: Comp
     for (const variant of variants) {
       attached.set(variant, await disk.withReadAhead(variant.readAheadKb, () => lab.attach(revisionOf(lab, fn, variant))))
     }
-    // One more than what is measured, and the working set is never found to be wrong, and recorded anew with the other input.
-    for (const one of attached.values()) for (let turn = 0; turn <= iterations; turn++) await lab.invoke(one, fn.recorded)
+    // One more than what is measured, and the working set is never found to be wrong, and recorded anew with the other input; nor is that learned.
+    const before = Math.max(STARTS_BEFORE, iterations + 1)
+    for (const [variant, one] of attached) {
+      for (let turn = 0; turn < before; turn++) {
+        await lab.invoke(one, variant.learns === true ? fn.others[turn % fn.others.length]! : fn.recorded)
+        if (variant.learns === true && learningDefaults.tellAfter.includes(turn + 1)) await new Promise((wake) => setTimeout(wake, SETTLE_MS))
+      }
+    }
     const answers = new Map<Variant, Answer[]>(variants.map((variant) => [variant, []]))
     const filesOf = (variant: Variant): string => lab.snapshotFiles(attached.get(variant)!)
     const files = filesOf(variants[0]!)

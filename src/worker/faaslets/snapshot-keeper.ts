@@ -4,6 +4,7 @@
  *   no snapshot: host boots ──booted──▶ captured ──▶ store ──▶ `use` told to every host that serves the revision
  *   snapshotAfter: host answers so many invocations with one faaslet ──ripe──▶ captured ──▶ store, in its place ──▶ `use`; then no recording, as before
  *   no recording: host records one invocation ──recorded──▶ captured ──▶ store ──▶ `use`, with a working set from now on
+ *   the first prefetched starts missed pages ──recorded (adds)──▶ captured ──▶ store, in addition ──▶ `use` (pager/learning.ts)
  *
  * When to record again is the host's decision (pager/rerecord-decision.ts): it knows every restore. None of this is on the way
  * of an invocation: until there is a snapshot, a host copies from the memory that it booted.
@@ -93,7 +94,7 @@ export class SnapshotKeeper {
       case 'ripe':
         return this.#ripe(place, event.why)
       case 'recorded':
-        if (place.lease?.isCurrent === true && place.lease.info.imageId === event.imageId) this.#recorded(place, place.lease)
+        if (place.lease?.isCurrent === true && place.lease.info.imageId === event.imageId) this.#recorded(place, place.lease, event.adds === true)
         return
       case 'damaged':
         // It has let go of it already, and goes on without; others that have it are ended (`lost`).
@@ -182,10 +183,10 @@ export class SnapshotKeeper {
     this.#begin(place, `snapshot after ${snapshotAfter} invocations`, () => this.#captureImage(place, 'ripe'))
   }
 
-  #recorded(place: Place, lease: SnapshotLease): void {
+  #recorded(place: Place, lease: SnapshotLease, adds: boolean): void {
     const capture = async (): Promise<void> => {
       try {
-        await this.#captureTrace(place, lease)
+        await this.#captureTrace(place, lease, adds)
       } catch (error) {
         // Otherwise its image has made way for another one, and with it go the host's trace and the files.
         if (lease.isCurrent) throw error
@@ -209,11 +210,11 @@ export class SnapshotKeeper {
     this.#tell(revision)
   }
 
-  async #captureTrace(place: Place, lease: SnapshotLease): Promise<void> {
+  async #captureTrace(place: Place, lease: SnapshotLease, adds: boolean): Promise<void> {
     using stream = await this.#connect(place, 'trace', lease.info.imageId)
     const recording = await decodeRecording(stream.socket, { pagesMax: lease.info.imageBytes / PAGE_BYTES })
     const encoding = place.revision.config.restore === 'zstd' ? 'zstd' : workingSetDefaults.encoding
-    await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() }, { ...workingSetDefaults, encoding })
+    await this.#options.store.addRecording(lease, { ...recording, recordedAtMs: this.#options.clock.epochMs() }, { ...workingSetDefaults, encoding }, adds ? 'in-addition' : 'in-place')
     this.#tell(place.revision)
   }
 

@@ -13,6 +13,7 @@ import { after, describe, test } from 'node:test'
 import type { Instance } from '../instance.ts'
 import { workerGround, workerSkip } from '../worker.harness.ts'
 import type { WorkerGround } from '../worker.harness.ts'
+import { learningDefaults } from '#pager/learning.ts'
 import { fillDisk, mountSmallDisk } from '#store/small-disk.ts'
 import { born, eventually, lacking, snapshotStore } from './faaslets.harness.ts'
 
@@ -59,6 +60,33 @@ describe('the life of a snapshot', { skip: workerSkip, timeout: 60_000 }, () => 
     instance.kill('test')
     await Promise.all([second.sandbox.exited, instance.sandbox.exited])
     await eventually(() => store.list()[0]!.leases === 0, 'nobody has a lease (K1)')
+    assert.deepEqual(ground.warnings, [])
+  })
+
+  test('what the first prefetched starts miss is added to what is prefetched, once for all of them', async (context) => {
+    const { store } = await snapshotStore(context)
+    const ground = workerGround(context, { snapshots: store, runtimes })
+    const files = { 'index.js': 'const table = new Uint8Array(8 << 20).fill(1); export function main({ from, to }) { let sum = 0; for (let page = from; page < to; page++) sum += table[page * 4096]; return sum }' }
+    const instance = await ground.start(ground.revision(files, { ...js, restore: 'reap' }))
+    const touch = async (from: number, to: number) => {
+      const { invocation, text, sink } = await ground.invoke(instance, { kind: 'http', method: 'POST', path: '/', headers: ['content-type', 'application/json'], body: Buffer.from(JSON.stringify({ from, to })) })
+      assert.deepEqual([sink.error, text], [undefined, String(to - from)])
+      return invocation.startFigures!
+    }
+    const recording = () => store.list()[0]?.recording
+    while (recording() === undefined) await touch(0, 400)
+    while ((await touch(0, 400)).mode !== 'reap') continue
+    const before = recording()!.pagesTouched
+    // One of the prefetched starts is over; those up to the one after which it is told miss something.
+    const starts = Array.from({ length: learningDefaults.tellAfter[0]! - 1 }, (_, at) => 1000 + 20 * at)
+    for (const from of starts) assert.ok((await touch(from, from + 20)).pagesFaulted! >= 20)
+    await eventually(() => recording()!.pagesTouched > before, 'it is added')
+    const learned = recording()!.pagesTouched - before
+    assert.ok(learned >= 20 * starts.length && learned <= before * learningDefaults.shareMax, `${learned} of ${before}`)
+    let last
+    do last = await touch(starts[0]!, starts.at(-1)! + 20)
+    while (last.pagesPrefetched! <= before)
+    assert.ok(last.pagesFaulted! < 10, JSON.stringify(last))
     assert.deepEqual(ground.warnings, [])
   })
 

@@ -28,6 +28,7 @@ import type { Clock, Timer } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { SnapshotIdentity } from '#pager/header-codec.ts'
 import { readImageHeader, verifyImage, writeImage } from '#pager/image-file.ts'
+import type { ImageHeader } from '#pager/image-file.ts'
 import { snapshotFileNames } from '#pager/open-snapshot.ts'
 import { syncDirectory, translatedIo } from '#pager/snapshot-io.ts'
 import { PAGE_BYTES, pagesIn } from '#pager/snapshot.ts'
@@ -164,18 +165,18 @@ export class SnapshotStore implements AsyncDisposable {
   }
 
   /**
-   * Keeps what a recorded invocation touched, in place of what was recorded before.
+   * Keeps what a recorded invocation touched, in place of what was recorded before, or in addition to it.
    * @param lease Of the very image that it was restored from. @param recording Not believed (traceOf).
    * @throws PROTOCOL_BROKEN; SNAPSHOT_MISMATCH when the snapshot is gone by now; SNAPSHOT_DAMAGED, STORE_FULL, STORE_FAILED.
    */
-  async addRecording(lease: SnapshotLease, recording: Recording, shape: WorkingSetShape = workingSetDefaults): Promise<RecordingInfo> {
+  async addRecording(lease: SnapshotLease, recording: Recording, shape: WorkingSetShape = workingSetDefaults, how: 'in-place' | 'in-addition' = 'in-place'): Promise<RecordingInfo> {
     const { entry } = lease
     const reservation = this.#newReservation()
     this.#use(entry)
     try {
       const path = join(entry.directory, snapshotFileNames.image)
       const header = await readImageHeader(path, entry.image)
-      const trace = traceOf(header, recording)
+      const trace = traceOf(header, how === 'in-place' || entry.recording === undefined ? recording : await this.#joined(entry, header, recording))
       reservation.add(pagesIn(planWorkingSet(header, trace, shape).runs) * PAGE_BYTES)
       return await this.#build(async (temporary) => {
         await writeTrace(join(temporary, snapshotFileNames.trace), trace)
@@ -198,6 +199,12 @@ export class SnapshotStore implements AsyncDisposable {
       reservation.settle(0)
       this.#release(entry)
     }
+  }
+
+  /** What is new behind what there is: a start wants first what it wanted first when it was recorded. */
+  async #joined(entry: Entry, header: ImageHeader, recording: Recording): Promise<Recording> {
+    const { faults, ordered } = await readTrace(join(recordingDirectory(entry.directory, entry.recording!.number), snapshotFileNames.trace), header)
+    return { ...recording, ordered, faults: Uint32Array.from(new Set([...faults, ...recording.faults])) }
   }
 
   /** All that can be found, the most recently used first. */
