@@ -31,6 +31,8 @@ export interface Capabilities {
 export interface Limitation {
   readonly field: keyof SubExperiment
   readonly message: string
+  /** Nothing of the sub-experiment is left without it: it is not run. */
+  readonly prevents?: boolean
 }
 
 export interface RequestParameters {

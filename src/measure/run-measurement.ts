@@ -86,6 +86,8 @@ export class Measurement {
       say(`${titleOf(settings)}: ${told(outcome)}`)
       return { ...this.notMeasured, startedAt: new Date(startedMs).toISOString(), wallMs: nowMs() - startedMs, outcome, ...measured }
     }
+    const prevented = this.limitations.find(({ prevents }) => prevents === true)
+    if (prevented !== undefined) return ended({ kind: 'not-run', reason: `${prevented.field}: ${prevented.message}` })
     let endpoints: readonly Endpoint[]
     try {
       say(`${titleOf(settings)}: preparing ${settings.Parallelism} endpoints`)

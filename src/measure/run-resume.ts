@@ -8,9 +8,9 @@ import { PlatformError } from '#contract/errors.ts'
 import type { SubExperiment } from './experiment.ts'
 import type { RunSummary, SubExperimentResult } from './run-summary.ts'
 
-/** Whether a result is one. A sub-experiment that was given up or could not be prepared is tried again. */
-export function isMeasured({ outcome }: SubExperimentResult): boolean {
-  return outcome.kind === 'done' || outcome.kind === 'stopped'
+/** Whether there is nothing more to do. A sub-experiment that was given up or could not be prepared is tried again; one that the provider has no means for is not. */
+export function isMeasured({ outcome, limitations }: SubExperimentResult): boolean {
+  return outcome.kind === 'done' || outcome.kind === 'stopped' || (outcome.kind === 'not-run' && limitations.some(({ prevents }) => prevents === true))
 }
 
 /** How messages call the experiment and the run. */

@@ -65,7 +65,7 @@ function missingTransfer(one: SubExperiment, { name, capabilities }: Offer): Lim
   const transfer = transferOf(one)
   if (capabilities.transfers.includes(transfer)) return undefined
   const field = transfer === 'reference' ? 'referenceTransfer' : transfer === 'storage' ? 'StorageTransfer' : 'DataTransferChainLength'
-  return { field, message: `${shown(one[field])}: ${name} has no transfer of the kind ${transfer}, but ${capabilities.transfers.join(', ')}; the sub-experiment is not run` }
+  return { field, message: `${shown(one[field])}: ${name} has no transfer of the kind ${transfer}, but ${capabilities.transfers.join(', ')}; the sub-experiment is not run`, prevents: true }
 }
 
 /** @throws INPUT_INVALID for what can't be done otherwise, and so not at all. */

@@ -9,7 +9,7 @@
  *   K2. Without a word in the title, long is an inter-arrival time above `keepAliveSeconds`, or, where that is not set, from LONG_IAT_SECONDS on.
  */
 import type { SubExperiment } from '../experiment.ts'
-import type { TransferKind } from '../provider.ts'
+import type { Limitation, TransferKind } from '../provider.ts'
 
 export const factors = ['warm', 'cold', 'image-size', 'runtime', 'inline', 'storage', 'reference', 'bursty-warm', 'bursty-cold', 'bursty-long', 'other'] as const
 export type Factor = (typeof factors)[number]
@@ -62,4 +62,18 @@ function hasLongIat({ IATSeconds, keepAliveSeconds }: KnownSettings): boolean {
 /** The largest burst, which is what a burst experiment is named after. */
 export function burstOf(settings: KnownSettings): number {
   return settings.BurstSizes.reduce((most, size) => Math.max(most, size), 0)
+}
+
+/** A factor that the platform could not vary was not measured, whatever its numbers. */
+const voidedBy: Readonly<Record<Factor, readonly (keyof SubExperiment)[]>> = {
+  warm: [], runtime: ['Runtime', 'keepAliveSeconds', 'IATSeconds'], cold: ['keepAliveSeconds', 'IATSeconds'], 'image-size': ['FunctionImageSizeMB', 'keepAliveSeconds', 'IATSeconds'],
+  inline: ['DataTransferChainLength', 'PayloadLengthBytes'], storage: ['StorageTransfer', 'DataTransferChainLength', 'PayloadLengthBytes'],
+  reference: ['referenceTransfer', 'DataTransferChainLength', 'PayloadLengthBytes'],
+  'bursty-warm': ['BurstSizes'], 'bursty-cold': ['BurstSizes', 'keepAliveSeconds', 'IATSeconds'], 'bursty-long': ['BurstSizes', 'DesiredServiceTimes', 'keepAliveSeconds', 'IATSeconds'],
+  other: [],
+}
+
+/** Limitations that make of it something else than what it stands for. */
+export function voiding({ factor, result }: { readonly factor: Factor; readonly result: { readonly limitations: readonly Limitation[] } | undefined }): readonly Limitation[] {
+  return result?.limitations.filter(({ field }) => voidedBy[factor].includes(field)) ?? []
 }

@@ -18,6 +18,7 @@ import { percentile, samplesNeeded } from '../statistics.ts'
 import type { Interval } from '../statistics.ts'
 import { drawsBy } from './cells.ts'
 import type { DrawsOf } from './cells.ts'
+import { voiding } from './classify.ts'
 import type { LoadedRun, LoadedSubExperiment } from './load-run.ts'
 import { matchRuns, nameOf } from './match.ts'
 import { driverBound } from './report.ts'
@@ -77,7 +78,7 @@ export function compareRuns(a: LoadedRun, b: LoadedRun, { smallestDifference = 0
     a: names[0], b: names[1], smallestDifference, warnings: warningsOf(a, b),
     onlyA: onlyA.map(nameOf), onlyB: onlyB.map(nameOf),
     pairs: pairs.map(({ a: one, b: other, differences }) => {
-      const bound = [untrusted(one, 'A'), untrusted(other, 'B')].filter((why) => why !== undefined)
+      const bound = [elsewise(one, 'A'), elsewise(other, 'B'), untrusted(one, 'A'), untrusted(other, 'B')].filter((why) => why !== undefined)
       return {
         name: nameOf(one), samples: [one.latencies?.sorted.length ?? 0, other.latencies?.sorted.length ?? 0], ratios: ratiosOf(one, other, bound[0], smallestDifference, drawsOf),
         warnings: [...differences.map((difference) => `settings differ: ${difference}`), ...bound, ...unfinished(one, 'A'), ...unfinished(other, 'B'), ...latencyKinds(one, other)],
@@ -135,6 +136,12 @@ function warningsOf(a: LoadedRun, b: LoadedRun): string[] {
     ...differs('machines', `${one.client.cpus} × ${one.client.cpu}`, `${other.client.cpus} × ${other.client.cpu}`),
     ...differs('drivers', one.client.skep, other.client.skep), ...differs('versions of Node', one.client.node, other.client.node), ...differs('experiments', one.experiment, other.experiment),
   ]
+}
+
+/** What was measured is not what the other side did. */
+function elsewise(one: LoadedSubExperiment, side: string): string | undefined {
+  const [limit] = voiding(one)
+  return limit === undefined ? undefined : `${side} did something else: ${limit.message}`
 }
 
 function untrusted({ result }: LoadedSubExperiment, side: string): string | undefined {

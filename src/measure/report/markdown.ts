@@ -16,7 +16,7 @@ export function tableMarkdown({ provider, rows }: Table): string {
 
 function ratio(cell: Cell): string {
   const said = sayCell(cell)
-  return isProblematic(cell) ? said.replace(/^\S+/, (value) => `**${value}**`) : said
+  return isProblematic(cell) ? said.replace(/^[^[]*[^[\s]/, (value) => `**${value}**`) : said
 }
 
 /** What a cell can't have: line ends and bars; and HTML and links, which Markdown would pass on. */

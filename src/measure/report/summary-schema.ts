@@ -47,7 +47,7 @@ const inside = z.string().max(4096).refine((path) => !isAbsolute(path) && !/^\.\
 
 const result = z.object({
   index: amount, title: words, settings, directory: inside.optional(), outcome,
-  limitations: z.array(z.object({ field: words, message: words })),
+  limitations: z.array(z.object({ field: words, message: words, prevents: z.boolean().optional() })),
   startedAt: words, wallMs: amount, latencies: latencies.optional(),
   starts: z.object({ cold: amount, warm: amount, unknown: amount }),
   transfer: latencies.optional(),

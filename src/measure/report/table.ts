@@ -6,10 +6,9 @@
  *   T2. A row is made of the sub-experiment that is nearest to the thesis's: images of 100 MB, transfers of 1 MB, bursts of 100; `of` says which.
  *   T3. "Bursty long" is less the function's own run (footnote 7).
  */
-import type { SubExperiment } from '../experiment.ts'
 import { isProblematic, ratioCell } from './cells.ts'
 import type { Cell, DrawsOf } from './cells.ts'
-import { burstOf } from './classify.ts'
+import { burstOf, voiding } from './classify.ts'
 import type { LoadedRun, LoadedSubExperiment } from './load-run.ts'
 import { say } from './plots/scale.ts'
 import { tableAt, thesisTable } from './thesis-clouds.ts'
@@ -33,13 +32,6 @@ export interface Table {
   readonly rows: readonly TableRow[]
 }
 
-/** A factor that the platform could not vary was not measured, whatever its numbers. */
-const voidedBy: Readonly<Record<TableFactor, readonly (keyof SubExperiment)[]>> = {
-  warm: [], cold: ['keepAliveSeconds', 'IATSeconds'], 'image-size': ['FunctionImageSizeMB', 'keepAliveSeconds', 'IATSeconds'],
-  inline: ['DataTransferChainLength', 'PayloadLengthBytes'], storage: ['StorageTransfer', 'DataTransferChainLength', 'PayloadLengthBytes'],
-  'bursty-warm': ['BurstSizes'], 'bursty-cold': ['BurstSizes', 'keepAliveSeconds', 'IATSeconds'], 'bursty-long': ['BurstSizes', 'DesiredServiceTimes', 'keepAliveSeconds', 'IATSeconds'],
-}
-
 export function makeTable(run: LoadedRun, drawsOf: DrawsOf): Table {
   const base = chosen(run, 'warm')
   return { provider: run.name, rows: thesisTable.map(({ factor, name, section, ratios }) => ({ factor, name, section, thesis: ratios, ...rowOf(run, factor, base, drawsOf) })) }
@@ -49,7 +41,7 @@ function rowOf(run: LoadedRun, factor: TableFactor, base: LoadedSubExperiment | 
   const one = chosen(run, factor)
   const missing = (reason: string): Pick<TableRow, 'mr' | 'tr' | 'of'> => ({ mr: { kind: 'none', reason }, tr: { kind: 'none', reason }, of: reason })
   if (one === undefined) return missing('not in this run')
-  const limits = one.result?.limitations.filter(({ field }) => voidedBy[factor].includes(field)) ?? []
+  const limits = voiding(one)
   if (limits.length > 0) return missing(`limitation: ${limits.map(({ message }) => message).join('; ')}`)
   const set = samplesFor(one, factor)
   if (set === undefined) return missing(reasonOf(one))
