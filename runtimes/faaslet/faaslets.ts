@@ -60,7 +60,16 @@ export function capture(guest: Guest, faaslet: Faaslet): Capture {
  * @param memory Filled already, of at least the pages that it had then. @param forCapture Whether it may be captured itself later.
  */
 export function restore(guest: Guest, memory: WebAssembly.Memory, state: SnapshotState, forCapture = false): Faaslet {
-  const faaslet = instantiate(guest, guest.module.restore, memory)
+  return restoreInto(guest, instantiateAhead(guest, memory), state, forCapture)
+}
+
+/** A faaslet that has never run, of a memory that may still hold anything: what can be done before it is needed. */
+export function instantiateAhead(guest: Guest, memory: WebAssembly.Memory): Faaslet {
+  return instantiate(guest, guest.module.restore, memory)
+}
+
+/** @param faaslet Of {@link instantiateAhead}, once. Its memory has been restored. */
+export function restoreInto(guest: Guest, faaslet: Faaslet, state: SnapshotState, forCapture = false): Faaslet {
   if (forCapture) freshTables.set(faaslet, entriesOf(guest, faaslet))
   const { exports } = faaslet
   const { globals, tables } = guest.module

@@ -7,6 +7,7 @@ import assert from 'node:assert/strict'
 import { closeSync, fstatSync, readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { sharedMemory, type SharedMemory } from '../../src/transfer/shared-memory.ts'
+import type { Faaslet } from './guest.ts'
 import { drop, holdMemory, Memories } from './memories.ts'
 import type { HeldMemory } from './memories.ts'
 
@@ -14,6 +15,9 @@ const native = sharedMemory() as SharedMemory
 const skip = native === undefined ? 'the addon is not built: node scripts/build-native.ts' : false
 const WASM_PAGE = 65_536
 const BYTES = 3 * WASM_PAGE
+
+/** One instance for each time that it is called. */
+const instantiate = (memory: WebAssembly.Memory): Faaslet => ({ memory, exports: {}, invocation: undefined, state: undefined })
 
 /** Maps an object of {@link BYTES} there. @returns how many mappings of this process show some of it. */
 function mapped({ memory }: Pick<HeldMemory, 'memory'>, at: number): () => number {
@@ -28,7 +32,7 @@ function mapped({ memory }: Pick<HeldMemory, 'memory'>, at: number): () => numbe
 
 describe('memories of faaslets', { skip }, () => {
   test('as large as they began are used again, and show nothing of what was mapped over them', () => {
-    const memories = new Memories({ initial: 8, maximum: 16 })
+    const memories = new Memories({ initial: 8, maximum: 16 }, instantiate)
     const held = memories.take()
     const count = mapped(held, WASM_PAGE)
     memories.give(held, undefined)
@@ -39,8 +43,29 @@ describe('memories of faaslets', { skip }, () => {
     memories.close()
   })
 
+  test('have their next instance ready after the answer, once, and only while they are idle (M4)', async () => {
+    const memories = new Memories({ initial: 8, maximum: 16 }, instantiate)
+    const held = memories.take()
+    assert.equal(held.instance, undefined)
+    memories.give(held, undefined)
+    assert.equal(held.instance, undefined, 'not before the answer has left')
+    await new Promise(setImmediate)
+    const instance = held.instance as Faaslet | undefined
+    assert.equal(instance?.memory, held.memory)
+    assert.equal(memories.take(), held)
+    held.instance = undefined
+    memories.give(held, undefined)
+    assert.equal(memories.take(), held)
+    await new Promise(setImmediate)
+    assert.equal(held.instance, undefined, 'it is in use')
+    memories.give(held, undefined)
+    await new Promise(setImmediate)
+    assert.ok(held.instance !== undefined && held.instance !== instance)
+    memories.close()
+  })
+
   test('that have grown are dropped, with what was mapped over the old part, the new part, and both', () => {
-    const memories = new Memories({ initial: 8, maximum: 16 })
+    const memories = new Memories({ initial: 8, maximum: 16 }, instantiate)
     for (const at of [0, 6 * WASM_PAGE, 8 * WASM_PAGE, 13 * WASM_PAGE]) {
       const held = memories.take()
       held.memory.grow(8)
@@ -52,7 +77,7 @@ describe('memories of faaslets', { skip }, () => {
   })
 
   test('that grow after something was mapped, too', () => {
-    const memories = new Memories({ initial: 8, maximum: 16 })
+    const memories = new Memories({ initial: 8, maximum: 16 }, instantiate)
     const held = memories.take()
     const count = mapped(held, 2 * WASM_PAGE)
     held.memory.grow(4)

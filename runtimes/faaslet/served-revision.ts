@@ -23,7 +23,7 @@ import type { Invocation } from '../node/invocation.ts'
 import type { Entries } from './enter.ts'
 import { ImageSource, TemplateSource } from './faaslet-source.ts'
 import type { FaasletSource, Filled, Trace } from './faaslet-source.ts'
-import { boot, capture, newMemory, restore } from './faaslets.ts'
+import { boot, capture, instantiateAhead, newMemory, restore, restoreInto } from './faaslets.ts'
 import type { Faaslet, Guest } from './guest.ts'
 import { makeGuest } from './make-guest.ts'
 import type { MadeGuest } from './make-guest.ts'
@@ -235,7 +235,9 @@ export class ServedRevision implements Instance {
       told: false,
     }
     try {
-      working.faaslet = restore(this.#made.guest, held.memory, sourced.source.state, working.ripens)
+      const { instance = instantiateAhead(this.#made.guest, held.memory) } = held
+      held.instance = undefined
+      working.faaslet = restoreInto(this.#made.guest, instance, sourced.source.state, working.ripens)
     } catch (thrown) {
       this.#release(working, false)
       invocation.fail(PlatformError.from(thrown))
@@ -342,7 +344,7 @@ export class ServedRevision implements Instance {
   #change(source: FaasletSource): void {
     const old = this.#sourced
     const { memoryPagesMax } = this.#made.guest.module
-    this.#sourced = { source, memories: new Memories({ initial: source.pages, maximum: Math.max(source.pages, memoryPagesMax ?? 65_536) }), inUse: 0, state: 'current' }
+    this.#sourced = { source, memories: new Memories({ initial: source.pages, maximum: Math.max(source.pages, memoryPagesMax ?? 65_536) }, (memory) => instantiateAhead(this.#made.guest, memory)), inUse: 0, state: 'current' }
     if (old !== undefined) this.#retire(old)
   }
 

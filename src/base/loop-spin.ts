@@ -14,7 +14,6 @@ const SPIN_US = 60
 
 export class LoopSpin {
   readonly #clock: Clock
-  readonly #spinUs: number
   #untilUs = 0
   #state: 'sleeping' | 'spinning' = 'sleeping'
   readonly #turn = (): void => {
@@ -22,15 +21,13 @@ export class LoopSpin {
     else this.#state = 'sleeping'
   }
 
-  /** @param spinUs How soon an answer may come, µs. */
-  constructor(clock: Clock, spinUs = SPIN_US) {
+  constructor(clock: Clock) {
     this.#clock = clock
-    this.#spinUs = spinUs
   }
 
   /** An answer may come soon. */
   expect(): void {
-    this.#untilUs = this.#clock.monotonicUs() + this.#spinUs
+    this.#untilUs = this.#clock.monotonicUs() + SPIN_US
     if (this.#state === 'spinning') return
     this.#state = 'spinning'
     setImmediate(this.#turn)

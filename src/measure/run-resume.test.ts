@@ -57,6 +57,8 @@ describe('a run', () => {
 })
 
 test('what came to its end is measured; what did not, or failed, is tried again', () => {
-  const measured = (['done', 'stopped', 'given-up', 'interrupted', 'not-run'] as const).filter((kind) => isMeasured({ outcome: { kind } } as SubExperimentResult))
+  const measured = (['done', 'stopped', 'given-up', 'interrupted', 'not-run'] as const).filter((kind) => isMeasured({ outcome: { kind }, limitations: [] as unknown } as SubExperimentResult))
   assert.deepEqual(measured, ['done', 'stopped'])
+  const prevented = { outcome: { kind: 'not-run', reason: '' }, limitations: [{ field: 'StorageTransfer', message: '', prevents: true }] as unknown } as SubExperimentResult
+  assert.ok(isMeasured(prevented), 'another attempt would be the same')
 })

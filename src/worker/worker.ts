@@ -61,7 +61,6 @@ export class Worker {
   readonly #options: WorkerOptions
   readonly #instances = new Set<Instance>()
   readonly #spin: LoopSpin
-  readonly #spinForFaaslets: LoopSpin
   readonly #cells = new Map<string, StemCells<Instance>>()
   readonly #compileCaches: CompileCaches
   readonly #faaslets: FaasletWorker
@@ -71,7 +70,6 @@ export class Worker {
 
   constructor(options: WorkerOptions) {
     this.#spin = new LoopSpin(options.clock)
-    this.#spinForFaaslets = new LoopSpin(options.clock, Number(process.env['SKEP_SPIN_FA'] ?? 60))
     this.#options = options
     this.#objects = new ObjectTransfers(options.transfers, options.objectWatch, options.buckets)
     const { clock, code, warn, sandboxes, runtimes, config } = options
@@ -165,7 +163,7 @@ export class Worker {
     }
     let instance: Instance
     if (isFaaslet(config.kind)) {
-      const placed = await this.#faaslets.place(revision, this.#spinForFaaslets)
+      const placed = await this.#faaslets.place(revision, this.#spin)
       ;({ instance, faaslet } = placed)
       if (placed.isInitialised) {
         this.#assign(instance, revision, owner)
