@@ -41,9 +41,11 @@ describe('a line', () => {
 })
 
 test('a failure has its code, or its status', () => {
-  assert.equal(failureOf({ failure: undefined, status: 204 }), undefined)
-  assert.deepEqual(failureOf({ failure: undefined, status: 503 }), { code: '503', message: 'answered with status 503' })
-  assert.equal(failureOf({ failure: { code: 'ETIMEDOUT', message: 'm' }, status: 0 })!.code, 'ETIMEDOUT')
+  const answer = (text: string) => () => ({ status: 0, headers: {}, body: Buffer.from(text) })
+  assert.equal(failureOf({ failure: undefined, status: 204, rawAnswer: answer('') }), undefined)
+  assert.deepEqual(failureOf({ failure: undefined, status: 503, rawAnswer: answer('') }), { code: '503', message: 'answered with status 503' })
+  assert.deepEqual(failureOf({ failure: undefined, status: 503, rawAnswer: answer(`full\n${'x'.repeat(900)}`) })!.message, `answered with status 503: full ${'x'.repeat(195)}`)
+  assert.equal(failureOf({ failure: { code: 'ETIMEDOUT', message: 'm' }, status: 0, rawAnswer: answer('') })!.code, 'ETIMEDOUT')
 })
 
 test('a message asks for runtime and memory, and one for any function keeps its query', () => {

@@ -33,10 +33,14 @@ export function anyFunction(url: string, headers: Readonly<Record<string, string
   }
 }
 
-export function failureOf({ failure, status }: Pick<EndedExchange, 'failure' | 'status'>): SendFailure | undefined {
+export function failureOf(ended: Pick<EndedExchange, 'failure' | 'status' | 'rawAnswer'>): SendFailure | undefined {
+  const { failure, status } = ended
   if (failure !== undefined) return failure
-  return status >= 200 && status <= 299 ? undefined : { code: String(status), message: `answered with status ${status}` }
+  if (status >= 200 && status <= 299) return undefined
+  const said = Buffer.from(ended.rawAnswer().body).toString('utf8', 0, SAID_BYTES_MAX).replace(/[\u0000-\u001f\u007f]+/g, ' ')
+  return { code: String(status), message: `answered with status ${status}${said === '' ? '' : `: ${said}`}` }
 }
+const SAID_BYTES_MAX = 200
 
 /** @param epochOffsetMs From the driver's monotonic clock to 1970. */
 export function resultOf(

@@ -134,7 +134,7 @@ describe('a replay', () => {
     try {
       const given = options(trace)
       const summary = await replayTrace(given)
-      assert.deepEqual(summary.failures, [{ code: '500', message: 'answered with status 500', count: 300 }])
+      assert.deepEqual(summary.failures, [{ code: '500', message: 'answered with status 500: {}', count: 300 }])
       assert.deepEqual([summary.slowdown.failed, summary.slowdown.functions], [300, 5])
       assert.equal(rowsOf(given.directory, summary.results).filter((row) => row[9] === 'true').length, 300)
     } finally {

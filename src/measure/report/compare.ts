@@ -141,7 +141,7 @@ function warningsOf(a: LoadedRun, b: LoadedRun): string[] {
 /** What was measured is not what the other side did. */
 function elsewise(one: LoadedSubExperiment, side: string): string | undefined {
   const [limit] = voiding(one)
-  return limit === undefined ? undefined : `${side} did something else: ${limit.message}`
+  return limit === undefined ? undefined : `${side} did something else: ${limit.field}: ${limit.message}`
 }
 
 function untrusted({ result }: LoadedSubExperiment, side: string): string | undefined {
