@@ -331,7 +331,12 @@ describe('a function that has no descriptor left', needsPythonAndMemory, () => {
     await peer.open({ head, memory: body }).answer
     await peer.event({ what: 'return', kind: 'bytes', size: 100_000 })
     assert.ok(Number((await peer.event({ what: 'descriptors', left: 0 })).json) > 10)
-    const answer = await peer.event({ what: 'return', kind: 'bytes', size: 100_000 })
+    let answer = await peer.event({ what: 'return', kind: 'bytes', size: 100_000 })
+    // One that an earlier invocation had is closed by whoever collects it, whenever that is.
+    for (let again = 0; again < 5 && answer.inode !== undefined; again++) {
+      await peer.event({ what: 'descriptors', left: 0 })
+      answer = await peer.event({ what: 'return', kind: 'bytes', size: 100_000 })
+    }
     assert.deepEqual([answer.inode, answer.body.length], [undefined, 100_000])
     const refused = peer.open({ head, memory: body }).answer
     await assert.rejects(refused, (error: PlatformError) => error.code === 'TRANSFER_BROKEN' && /100000 bytes .* too many open files/.test(error.message))

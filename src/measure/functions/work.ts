@@ -73,9 +73,24 @@ export function preciseNow(): number {
 /** The two clocks are read one after the other. */
 const SLACK_MS = 0.01
 
+/** Where Date.now() goes on: the offset, as exact as the two looks beside the edge are near each other. One at which this thread lost its core is not taken. */
 function atEdge(): number {
-  const before = Date.now()
-  let now = before
-  while (now === before) now = Date.now()
-  return now - performance.now()
+  let best = { offset: 0, widthMs: Infinity }
+  for (let attempt = 0; attempt < EDGES_MAX && best.widthMs > SLACK_MS; attempt++) {
+    const before = Date.now()
+    let lastMs = performance.now()
+    for (;;) {
+      const now = Date.now()
+      const ms = performance.now()
+      const widthMs = ms - lastMs
+      if (now !== before) {
+        if (widthMs < best.widthMs) best = { offset: now - (lastMs + ms) / 2, widthMs }
+        break
+      }
+      lastMs = ms
+    }
+  }
+  return best.offset
 }
+
+const EDGES_MAX = 8
