@@ -102,13 +102,18 @@ describe('the launcher', () => {
     assert.equal(npmRuns().length, 2)
   })
 
-  test('installs the packages of the benchmarks for bench only', async () => {
+  test('installs the packages of the benchmarks for bench, and to measure workerd', async () => {
     mkdirSync(join(root, 'bench/baselines'), { recursive: true })
     writeFileSync(join(root, 'bench/baselines/package-lock.json'), '{}')
     await launch(['list'])
     assert.equal(npmRuns().length, 1)
+    await launch(['measure', 'run', 'file.json'])
+    assert.equal(npmRuns().length, 1)
     await launch(['bench', 'warm'])
     assert(npmRuns().at(-1)!.startsWith(join(root, 'bench/baselines')))
+    rmSync(join(root, 'bench/baselines/node_modules'), { recursive: true, force: true })
+    await launch(['measure', 'run', 'file.json', '--provider', 'skep,workerd'])
+    assert.equal(npmRuns().length, 3)
   })
 
   test('is found through symbolic links, from any directory, and hands on the exit code (L3)', async () => {

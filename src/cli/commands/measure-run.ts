@@ -55,6 +55,8 @@ export async function measureRun(context: Context, files: readonly string[]): Pr
     context.note(`${signal}: ending what is under way; once more ends at once`)
     interrupted.abort(new PlatformError('CANCELLED', 'The measurement was interrupted.'))
   })
+  // One that is not there is said before another one is measured for minutes.
+  if (tasks.length > 1) for (const name of new Set(tasks.map(({ provider }) => provider))) await (await openProvider(name, options))[Symbol.asyncDispose]()
   const events = measureEvents(context)
   const ran: Ran[] = []
   let failure: { readonly thrown: unknown } | undefined
