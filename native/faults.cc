@@ -56,6 +56,11 @@ std::shared_ptr<Watched> Find(char* address) {
   return found != table.end() && found->second.begin <= address ? found->second.watched : nullptr;
 }
 
+// A read by itself takes as long as many pages of the prefetcher's stream.
+void AwaitPrefetched(Watched& watched, uint32_t place) {
+  for (uint32_t there = watched.placesPrefetched; watched.prefetching && there <= place; there = watched.placesPrefetched) watched.placesPrefetched.wait(there);
+}
+
 // False where nothing is watched.
 bool Serve(char* address) {
   std::shared_ptr<Watched> watched = Find(address);
@@ -63,6 +68,10 @@ bool Serve(char* address) {
   Image& image = *watched->image;
   const size_t page = static_cast<size_t>(address - watched->base) / kPage;
   char* to = watched->base + page * kPage;
+  if (const uint32_t place = image.PlaceOf(page); place != Image::kNowhere && watched->prefetching) {
+    AwaitPrefetched(*watched, place);
+    return true;  // It is there. If the prefetcher has failed, the next attempt finds that it is not at work.
+  }
   std::lock_guard lock(watched->mutex);
   if (watched->ended) return true;
   const int64_t startNs = NowNs();
@@ -218,7 +227,8 @@ Status Install(char* to, const char* from, size_t bytes, uint32_t* raced) {
     // What was copied before it failed counts; the reason comes again with the next page.
     if (copy.copy > 0) {
       done += static_cast<size_t>(copy.copy);
-    } else if (errno == EEXIST) {
+    } else if (errno == EEXIST || errno == ENOENT) {
+      // There is one already, or another mapping has taken the place (objects.cc).
       done += kPage;
       ++*raced;
     } else if (errno != EAGAIN) {

@@ -59,9 +59,11 @@ class Watched {
   std::thread prefetcher;
   std::atomic<bool> stopPrefetch{false};
   std::atomic<bool> prefetching{false};
+  std::atomic<uint32_t> placesPrefetched{0};  // Pages of the working set before this place are there. Image::kNowhere: no more come.
   std::atomic<uint32_t> pagesPrefetched{0};
   std::atomic<uint32_t> pagesRaced{0};  // The handler was first.
   std::atomic<uint64_t> bytesPrefetched{0};
+  std::atomic<int64_t> prefetchReadNs{0};
   std::atomic<int64_t> prefetchNs{0};
   std::atomic<bool> prefetchFailed{false};  // The rest comes on demand.
 };
@@ -70,7 +72,7 @@ class Watched {
 Status WatchRange(const std::shared_ptr<Watched>& watched, const std::vector<Run>& pieces);
 // Ends it. The memory keeps what it has, and what is missing is zero from now on.
 void UnwatchRange(const std::shared_ptr<Watched>& watched, size_t bytes);
-// Installs one run of pages from `from`. Pages that are there already stay: their count is added to `raced`.
+// Installs one run of pages from `from`. Pages that are there already, or are mapped from elsewhere by now, stay: their count is added to `raced`.
 Status Install(char* to, const char* from, size_t bytes, uint32_t* raced);
 
 }  // namespace skep

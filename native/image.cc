@@ -80,7 +80,10 @@ std::shared_ptr<Image> Image::Open(int fd, int directFd, uint64_t offset, size_t
   if (workingSet != nullptr) {
     image->hasWorkingSet = true;
     image->workingSet = std::move(*workingSet);
-    for (const Run& run : image->workingSet.runs) image->workingSet.pages += run.count;
+    image->places_.assign(pages, kNowhere);
+    for (const Run& run : image->workingSet.runs) {
+      for (uint32_t page = run.first; page < run.first + run.count; page++) image->places_[page] = static_cast<uint32_t>(image->workingSet.pages++);
+    }
     if (image->workingSet.fd >= 0) {
       image->workingSet.fd = Duplicate(image->workingSet.fd);
       image->workingSet.directFd = Duplicate(image->workingSet.directFd);

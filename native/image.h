@@ -25,6 +25,9 @@ class Image {
   ~Image();
 
   bool IsStored(size_t page) const { return page < bytes / kPage && (stored_[page / 64] >> (page % 64) & 1) != 0; }
+  // Where the page stands in the working set, in the order of its file; kNowhere when it is not in it.
+  uint32_t PlaceOf(size_t page) const { return page < places_.size() ? places_[page] : kNowhere; }
+  static constexpr uint32_t kNowhere = UINT32_MAX;
   // The whole image mapped for the fault handler, with the kernel's read-around: made at the first use. Null when it cannot be.
   const char* Mapped();
   // Writes back and drops what the page cache has of the files. Pages that somebody has mapped stay, but for our own mapping above.
@@ -42,6 +45,7 @@ class Image {
 
  private:
   std::vector<uint64_t> stored_;  // One bit per page.
+  std::vector<uint32_t> places_;  // By page.
   const char* mapped_ = nullptr;
 };
 

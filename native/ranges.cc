@@ -231,7 +231,7 @@ napi_value Faults(napi_env env, napi_callback_info info) {
   const bool withOrder = arguments.Number(1, 0, 1, "withOrder") == 1;
   if (!arguments.ok) return nullptr;
   double* figures = arguments.environment().figures;
-  std::fill(figures, figures + 10, 0);
+  std::fill(figures, figures + 11, 0);
   std::vector<uint32_t> order;
   if (slot->range.watched != nullptr) {
     Watched& watched = *slot->range.watched;
@@ -245,7 +245,8 @@ napi_value Faults(napi_env env, napi_callback_info info) {
     figures[6] = watched.pagesPrefetched;
     figures[7] = watched.pagesRaced;
     figures[8] = static_cast<double>(watched.bytesPrefetched);
-    figures[9] = static_cast<double>(watched.prefetchNs) / 1000;
+    figures[9] = static_cast<double>(watched.prefetchReadNs) / 1000;
+    figures[10] = static_cast<double>(watched.prefetchNs) / 1000;
     if (withOrder) order = watched.order;
   }
   return withOrder ? Pages(env, order) : nullptr;

@@ -124,12 +124,12 @@ Status Direct(Range& range, const std::shared_ptr<Image>& image, const std::shar
   return status;
 }
 
-// Less than this is read sooner than a second thread has started.
-constexpr size_t kPipelinedPagesMin = 512;
+// Less than this is read sooner than a second thread has started, or the code has waited for one.
+constexpr size_t kChunkedPagesMin = 512;
 
 // Ours: as REAP, but one chunk is installed while the next ones are read. The first ones are read while the memory is made ready.
 Status Pipelined(Range& range, const std::shared_ptr<Image>& image, const std::shared_ptr<Watch>& watch, Figures* figures) {
-  if (image->workingSet.pages < kPipelinedPagesMin) return ReadAndInstall(range, image, true, watch, figures);
+  if (image->workingSet.pages < kChunkedPagesMin) return ReadAndInstall(range, image, true, watch, figures);
   ChunkReader reader(image->workingSet);
   Status status = range.BecomeZero();
   if (!status.ok()) return status;
@@ -145,8 +145,10 @@ Status Pipelined(Range& range, const std::shared_ptr<Image>& image, const std::s
   return status;
 }
 
-// FaaSnap (EuroSys 2022): the code runs at once, and the pages come in the order in which it will want them.
+// FaaSnap (EuroSys 2022): the code runs at once, and the pages come in the order in which it will want them. Where it is faster than they
+// are, it waits for them (faults.cc).
 Status Concurrent(Range& range, const std::shared_ptr<Image>& image, const std::shared_ptr<Watch>& watch, Figures* figures) {
+  if (image->workingSet.pages < kChunkedPagesMin) return ReadAndInstall(range, image, true, watch, figures);
   Status status = range.BecomeZero();
   if (!status.ok()) return status;
   PopulateZeroPages(range, image->workingSet, figures);
@@ -163,11 +165,17 @@ Status Concurrent(Range& range, const std::shared_ptr<Image>& image, const std::
       watched->pagesPrefetched = done.pages;
       watched->pagesRaced = done.raced;
       watched->bytesPrefetched = done.bytesRead;
+      watched->prefetchReadNs = done.readNs;
+      watched->placesPrefetched = done.pages + done.raced;
+      watched->placesPrefetched.notify_all();
       return !watched->stopPrefetch;
     });
     watched->prefetchFailed = !ended.ok();
     watched->prefetchNs = NowNs() - startNs;
     watched->prefetching = false;
+    // Whoever waits for what did not come fetches it.
+    if (watched->placesPrefetched < watched->image->workingSet.pages) watched->placesPrefetched = Image::kNowhere;
+    watched->placesPrefetched.notify_all();
   });
   return status;
 }

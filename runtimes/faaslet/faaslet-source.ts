@@ -16,7 +16,7 @@ import { openSnapshot, snapshotFileNames } from '../../src/pager/open-snapshot.t
 import type { OpenSnapshot } from '../../src/pager/open-snapshot.ts'
 import { record, recordWays } from '../../src/pager/record.ts'
 import type { Recording } from '../../src/pager/record.ts'
-import { afterPrefetch, learningDefaults, nothingLearned } from '../../src/pager/learning.ts'
+import { afterPrefetch, isSettled, learningDefaults, nothingLearned } from '../../src/pager/learning.ts'
 import type { Learning } from '../../src/pager/learning.ts'
 import { afterRecording, afterRestore, decide, recorded, rerecordDefaults } from '../../src/pager/rerecord-decision.ts'
 import type { RerecordState } from '../../src/pager/rerecord-decision.ts'
@@ -160,29 +160,32 @@ export class ImageSource implements FaasletSource {
 
   ended({ paged }: HeldMemory, { restored, recording, isSample }: Filled): ReturnType<FaasletSource['ended']> {
     const faults = paged.faults()
+    const pagesPrefetched = restored.pagesPrefetched + (faults.prefetch?.pagesPrefetched ?? 0)
     const pagesFaulted = faults.pagesFaulted + faults.zeroPagesFaulted
-    const bytesRead = restored.bytesRead + faults.bytesFaulted
-    const prefetched = { pagesPrefetched: restored.pagesPrefetched + (faults.prefetch?.pagesPrefetched ?? 0), pagesFaulted, bytesRead, ...(restored.readUs > 0 && { readUs: Math.round(restored.readUs) }) }
+    const bytesRead = restored.bytesRead + (faults.prefetch?.bytesRead ?? 0) + faults.bytesFaulted
+    const readUs = restored.readUs + (faults.prefetch?.readUs ?? 0)
+    const figures = { pagesPrefetched, pagesFaulted, bytesRead, ...(readUs > 0 && { readUs: Math.round(readUs) }) }
     if (recording === undefined) {
-      if (restored.pagesPrefetched > 0) this.#rerecord = afterRestore(this.#rerecord, { prefetched: restored.pagesPrefetched, missing: pagesFaulted }, rerecordDefaults)
-      return { figures: prefetched }
+      if (pagesPrefetched > 0) this.#rerecord = afterRestore(this.#rerecord, { prefetched: pagesPrefetched, missing: pagesFaulted }, rerecordDefaults)
+      return { figures }
     }
     const touched = recording.read()
-    const figures = { ...prefetched, pagesRecorded: touched.faults.length }
     const known = this.#files.workingSetHeader
     if (isSample && known !== undefined) {
       this.#recording = 'no'
       const { unused, missing, prefetched: pages } = compare(known.runs, touched.faults)
       this.#rerecord = afterRestore(this.#rerecord, { prefetched: pages, missing, unused }, rerecordDefaults)
-      return { figures: { ...figures, pagesUnused: unused } }
+      return { figures: { ...figures, pagesRecorded: touched.faults.length, pagesUnused: unused } }
     }
     if (known !== undefined) this.#rerecord = afterRecording(this.#rerecord, rerecordDefaults)
-    return { figures, trace: { ...touched, kind: 'recorded', imageId: this.#files.image.imageId } }
+    return { figures: { ...figures, pagesRecorded: touched.faults.length }, trace: { ...touched, kind: 'recorded', imageId: this.#files.image.imageId } }
   }
 
   learn({ paged }: HeldMemory, { restored }: Filled): Trace | undefined {
-    if (restored.pagesPrefetched === 0 || this.#recording !== 'no') return undefined
-    const { state, add } = afterPrefetch(this.#learning, { prefetched: restored.pagesPrefetched, missing: paged.faultOrder() }, learningDefaults)
+    if (this.#recording !== 'no' || isSettled(this.#learning, learningDefaults)) return undefined
+    const prefetched = restored.pagesPrefetched + (paged.faults().prefetch?.pagesPrefetched ?? 0)
+    if (prefetched === 0) return undefined
+    const { state, add } = afterPrefetch(this.#learning, { prefetched, missing: paged.faultOrder() }, learningDefaults)
     this.#learning = state
     return add === undefined ? undefined : { kind: 'missed', faults: Uint32Array.from(add), ordered: false, imageId: this.#files.image.imageId }
   }

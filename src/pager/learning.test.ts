@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { afterPrefetch, learningDefaults, nothingLearned } from './learning.ts'
+import { afterPrefetch, isSettled, learningDefaults, nothingLearned } from './learning.ts'
 import type { Learning } from './learning.ts'
 
 const pages = (first: number, count: number): number[] => Array.from({ length: count }, (_, at) => first + at)
@@ -14,6 +14,7 @@ function told(starts: readonly (readonly number[])[], prefetched = 1000): (reado
   let state: Learning = nothingLearned
   return starts.map((missing) => {
     const next = afterPrefetch(state, { prefetched, missing }, learningDefaults)
+    assert.equal(isSettled(state, learningDefaults), state.starts === 8)
     state = next.state
     return next.add
   })

@@ -34,11 +34,16 @@ export interface LearningConfig {
 
 export const learningDefaults: LearningConfig = { tellAfter: [3, 8], pagesMin: 8, shareMax: 0.25 }
 
+/** Nothing more is learned: what a start has missed need not be asked for. */
+export function isSettled({ starts }: Learning, { tellAfter }: LearningConfig): boolean {
+  const last = tellAfter.at(-1)
+  assert(last !== undefined, 'tellAfter has at least one start')
+  return starts >= last
+}
+
 /** A prefetched start is over. @param missing Pages that had to be fetched one by one. @returns `add` when these are to be added now. */
 export function afterPrefetch(state: Learning, { prefetched, missing }: { readonly prefetched: number; readonly missing: Iterable<number> }, config: LearningConfig): { readonly state: Learning; readonly add: readonly number[] | undefined } {
-  const last = config.tellAfter.at(-1)
-  assert(last !== undefined, 'tellAfter has at least one start')
-  if (state.starts >= last) return { state, add: undefined }
+  if (isSettled(state, config)) return { state, add: undefined }
   const starts = state.starts + 1
   const missed = new Set([...state.missed, ...missing])
   if (!config.tellAfter.includes(starts)) return { state: { starts, missed }, add: undefined }

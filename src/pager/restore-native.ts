@@ -138,11 +138,11 @@ export class MappedMemory implements PagedMemory {
 
   faults(): PageFaults {
     this.#native.faults(this.#range, 0)
-    const [pagesFaulted, zeroPagesFaulted, bytesFaulted, servedUs, lost, prefetching, prefetched, raced, bytesRead, us] = this.#native.figures
+    const [pagesFaulted, zeroPagesFaulted, bytesFaulted, servedUs, lost, prefetching, prefetched, raced, bytesRead, readUs, us] = this.#native.figures
     const state = prefetching === 1 ? 'running' : prefetching === 2 ? 'failed' : 'done'
     return {
       pagesFaulted: pagesFaulted!, zeroPagesFaulted: zeroPagesFaulted!, bytesFaulted: bytesFaulted!, servedUs: servedUs!, lost: lost === 1,
-      prefetch: this.#mode === 'concurrent' ? { state, pagesPrefetched: prefetched!, pagesRaced: raced!, bytesRead: bytesRead!, us: us! } : undefined,
+      prefetch: this.#mode === 'concurrent' ? { state, pagesPrefetched: prefetched!, pagesRaced: raced!, bytesRead: bytesRead!, readUs: readUs!, us: us! } : undefined,
     }
   }
 

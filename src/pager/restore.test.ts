@@ -5,7 +5,8 @@
  * set that is neither all of it nor in its order; memories are larger than the image and dirty. Every byte is compared.
  */
 import assert from 'node:assert/strict'
-import { truncateSync } from 'node:fs'
+import { closeSync, truncateSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, test } from 'node:test'
 import { restoreModes } from '#contract/start-figures.ts'
 import { loadNative } from './native.ts'
@@ -156,14 +157,56 @@ describe('a restored memory', { skip }, () => {
       paged.restore(image, 'concurrent')
       assert(Buffer.from(memory.buffer).equals(snapshot.expected))
       for (let state = paged.faults().prefetch!.state; state === 'running'; state = paged.faults().prefetch!.state) await new Promise((resolve) => { setImmediate(resolve) })
-      const { prefetch } = paged.faults()
-      assert.deepEqual([prefetch!.state, prefetch!.pagesPrefetched + prefetch!.pagesRaced], ['done', 2000])
+      // Whoever was faster than the prefetch waited for it: only what it does not bring was fetched.
+      const { prefetch, pagesFaulted } = paged.faults()
+      assert.deepEqual([prefetch!.state, prefetch!.pagesPrefetched, prefetch!.pagesRaced], ['done', 2000, 0])
+      assert.equal(pagesFaulted, Array.from({ length: 1096 }, (_, page) => page).filter((page) => page % 3 !== 0).length)
     }
     // One that is restored, or dropped, while the thread is at work.
     for (let round = 0; round < 20; round++) paged.restore(image, 'concurrent')
     paged.restore(image, 'lazy')
     assert(Buffer.from(memory.buffer).equals(snapshot.expected))
     paged.restore(image, 'concurrent')
+  })
+
+  test('fetches what a prefetch beside the code could not bring', () => {
+    const pages = Array.from({ length: 2000 }, (_, page) => 1999 - page)
+    using snapshot = makeSnapshot({ pages: 2048, stored: () => true, set: pages })
+    using image = MappedMemory.open(snapshot)
+    const memory = dirtyMemory(2048)
+    using paged = new MappedMemory(native!, memory)
+    truncateSync(join(dirname(snapshot.imagePath), 'working-set'), 800 * PAGE_BYTES)
+    paged.restore(image, 'concurrent')
+    assert(Buffer.from(memory.buffer).equals(snapshot.expected))
+    const { prefetch, pagesFaulted, lost } = paged.faults()
+    assert.deepEqual([prefetch!.state, lost], ['failed', false])
+    assert(prefetch!.pagesPrefetched < 800, `${prefetch!.pagesPrefetched} pages came out of a file that has fewer than 800`)
+    assert.equal(prefetch!.pagesPrefetched + pagesFaulted, 2048)
+  })
+
+  test('leaves alone what is mapped over it while a prefetch is at work', async () => {
+    using snapshot = makeSnapshot({ pages: 4096, stored: () => true, set: Array.from({ length: 4096 }, (_, page) => page) })
+    using image = MappedMemory.open(snapshot)
+    const memory = dirtyMemory(4096)
+    using paged = new MappedMemory(native!, memory)
+    const object = Buffer.alloc(1500 * PAGE_BYTES, 'an object ')
+    // What it is called where it is used (transfer/shared-memory.ts), which this folder does not know.
+    const { copy, mapInto } = native!.sharedMemory as { copy(bytes: Uint8Array): number; mapInto(memory: ArrayBuffer, offset: number, fd: number, bytes: number): void }
+    const fd = copy(object)
+    try {
+      for (let round = 0; round < 5; round++) {
+        paged.restore(image, 'concurrent')
+        mapInto(memory.buffer, 2000 * PAGE_BYTES, fd, object.length)
+        for (let state = paged.faults().prefetch!.state; state === 'running'; state = paged.faults().prefetch!.state) await new Promise((resolve) => { setImmediate(resolve) })
+        const { prefetch } = paged.faults()
+        assert.deepEqual([prefetch!.state, prefetch!.pagesPrefetched + prefetch!.pagesRaced], ['done', 4096])
+        const expected = Buffer.from(snapshot.expected)
+        object.copy(expected, 2000 * PAGE_BYTES)
+        assert(Buffer.from(memory.buffer).equals(expected))
+      }
+    } finally {
+      closeSync(fd)
+    }
   })
 
   test('is right for working sets of any size, around those of the chunks in which they are read', async () => {
@@ -174,9 +217,10 @@ describe('a restored memory', { skip }, () => {
       using image = MappedMemory.open(snapshot)
       for (const mode of ['pipelined', 'concurrent'] as const) {
         const restored = await paged.restoreSoon(image, mode)
-        if (mode !== 'concurrent') assert.deepEqual([mode, restored.pagesPrefetched, paged.faults().pagesFaulted], [mode, pages, 0])
+        // A small one is there before the code runs, in either mode.
+        if (mode !== 'concurrent' || pages < 512) assert.deepEqual([mode, restored.pagesPrefetched, paged.faults().pagesFaulted], [mode, pages, 0])
         assert(Buffer.from(memory.buffer).subarray(0, snapshot.expected.length).equals(snapshot.expected), `${mode}, ${pages} pages`)
-        if (mode !== 'concurrent') assert.equal(paged.faults().pagesFaulted, 1600 - pages)
+        assert.equal(paged.faults().pagesFaulted, 1600 - pages)
       }
     }
   })

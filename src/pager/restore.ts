@@ -11,9 +11,10 @@
  *   parallel-faults  lazy, but the recorded pages are faulted in before, page by page, by 16 threads ("parallel PFs")
  *   working-set      the working-set file in one read through the page cache, then installed run by run ("WS file")
  *   reap             the same with O_DIRECT, which bypasses the page cache (5.2.2.3): the paper's design
- *   pipelined        ours: reap, with one part installed while the next is read; what the platform does (PREFETCH_MODE)
+ *   pipelined        ours: reap, with one part installed while the next is read
  *   direct           ours: scattered O_DIRECT reads from the working-set file straight into the memory; no buffer and no copy
- *   concurrent       the code runs at once, a thread installs the working set meanwhile (FaaSnap, EuroSys 2022)
+ *   concurrent       the code runs at once, while a thread installs the working set in the order in which it was wanted when it was recorded
+ *                    (FaaSnap, EuroSys 2022); a small set is read before: what the platform does (PREFETCH_MODE)
  *   zstd             ours: as reap, from a compressed working set, for disks that are slower than decompressing is
  *   copy             the stored pages are read into the memory: no addon, no feature of the kernel
  *
@@ -32,8 +33,8 @@ import type { WorkingSetTables } from './restore-native.ts'
 import { loadNative } from './native.ts'
 import type { SnapshotSource } from './snapshot.ts'
 
-/** How a cold start prefetches, unless its function says otherwise: never slower than `reap`, and faster from 2 MB on. */
-export const PREFETCH_MODE = 'pipelined' satisfies RestoreMode
+/** How a cold start prefetches, unless its function says otherwise: as `reap` below 2 MB, and faster above. */
+export const PREFETCH_MODE = 'concurrent' satisfies RestoreMode
 
 /** What a restore cost. */
 export interface Restored {
@@ -61,7 +62,7 @@ export interface PageFaults {
   /** A page could not be read: the code that ran was stopped. */
   readonly lost: boolean
   /** Of mode `concurrent`. */
-  readonly prefetch: { readonly state: 'running' | 'done' | 'failed'; readonly pagesPrefetched: number; readonly pagesRaced: number; readonly bytesRead: number; readonly us: number } | undefined
+  readonly prefetch: { readonly state: 'running' | 'done' | 'failed'; readonly pagesPrefetched: number; readonly pagesRaced: number; readonly bytesRead: number; readonly readUs: number; readonly us: number } | undefined
 }
 
 /** A snapshot made ready for restores. Disposing it leaves memories that were restored from it as they are. */

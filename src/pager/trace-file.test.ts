@@ -11,7 +11,7 @@ import fc from 'fast-check'
 import { damage, exampleIdentity, temporaryDirectory } from './example-snapshot.fake.ts'
 import { pagesOfRuns } from './page-runs.ts'
 import { PAGE_BYTES } from './snapshot.ts'
-import { parseTrace, readTrace, traceOf, writeTrace } from './trace-file.ts'
+import { joinedFaults, parseTrace, readTrace, traceOf, writeTrace } from './trace-file.ts'
 
 const image = { ...exampleIdentity, imageBytes: 1000 * PAGE_BYTES }
 const recordedAtMs = 1_700_000_000_000
@@ -29,6 +29,10 @@ test('keeps the order of the faults, and the same pages in runs', async () => {
     }),
     { numRuns: 20 },
   )
+})
+
+test('pages that are learned later come first, but for those beside known ones, which come with these', () => {
+  assert.deepEqual([...joinedFaults(Uint32Array.of(50, 10, 11, 90), Uint32Array.of(12, 70, 49, 71, 10))], [70, 71, 50, 10, 11, 90, 12, 49])
 })
 
 test('refuses a recording of pages that the memory does not have', () => {

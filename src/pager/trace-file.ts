@@ -55,6 +55,16 @@ export function traceOf(image: FileIdentity & { readonly imageBytes: number }, r
   return { revision, moduleDigest, imageId, imageBytes, recordedAtMs, ordered, faults, runs: runsOfPages(faults.slice().sort()) }
 }
 
+/**
+ * The pages of a trace and others, of which nobody knows when they were wanted: those that lie beside the trace's come with them, and the
+ * rest is so little (learning.ts) that it comes first.
+ */
+export function joinedFaults(known: Uint32Array, others: Uint32Array): Uint32Array {
+  const pages = new Set(known)
+  const alone = others.filter((page) => ![page - 1, page, page + 1].some((near) => pages.has(near)))
+  return Uint32Array.from(new Set([...alone, ...known, ...others]))
+}
+
 /** @throws STORE_FULL, STORE_FAILED. */
 export async function writeTrace(path: string, trace: Trace): Promise<void> {
   const writer = new HeaderWriter(FileKind.trace, trace)

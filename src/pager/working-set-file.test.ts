@@ -56,6 +56,8 @@ test('lays runs by their first fault when asked to, and neither reads nor names 
   assert.deepEqual(plan('page', 0), [[10, 3, 14, 1, 100, 1, 200, 2], [400, 1]])
   assert.deepEqual(plan('page', 1), [[10, 5, 100, 1, 200, 2], [400, 1]])
   assert.deepEqual(plan('fault', 1), [[200, 2, 10, 5, 100, 1], [400, 1]])
+  const unordered = { ...trace, ordered: false }
+  assert.deepEqual([...planWorkingSet(image, unordered, { order: 'fault', gapPages: 1 }).runs], [10, 5, 100, 1, 200, 2], 'by page, where nobody knows the order')
 })
 
 test('begins its pages at a whole page and ends with them, as a read past the page cache needs it (V1)', async () => {

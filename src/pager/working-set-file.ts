@@ -43,7 +43,7 @@ export const workingSetOrders = ['page', 'fault'] as const
 export const workingSetEncodings = ['stored', 'zstd'] as const
 
 export interface WorkingSetShape {
-  /** `page` for the fewest and longest runs, `fault` for an invocation that begins before all is there. */
+  /** `fault` for an invocation that begins before all is there; `page` where the trace does not know the order, whatever is asked for. */
   readonly order: (typeof workingSetOrders)[number]
   /** Runs with at most this many pages between them become one. Raising it: fewer runs, more bytes. 0 merges only what is adjacent. */
   readonly gapPages: number
@@ -55,7 +55,7 @@ export interface WorkingSetShape {
  * instead of 15, though it left 1,880, 790 and 29 runs. A run costs less than the 2 µs of one more page. On a disk whose
  * requests cost more, or where installing a run does, that is different: so it stays a setting.
  */
-export const workingSetDefaults: WorkingSetShape = { order: 'page', gapPages: 0, encoding: 'stored' }
+export const workingSetDefaults: WorkingSetShape = { order: 'fault', gapPages: 0, encoding: 'stored' }
 
 export interface WorkingSetHeader extends FileIdentity, WorkingSetShape {
   readonly imageBytes: number
@@ -82,7 +82,7 @@ export function planWorkingSet(
   // A zero page that was merged over is in the file already (R2).
   const covered = PageSet.of(merged, pages)
   const zeroRuns = runsOfPages(touched.filter((page) => !stored.has(page) && !covered.has(page)))
-  return { runs: shape.order === 'fault' ? byFirstFault(merged, trace.faults) : merged, zeroRuns }
+  return { runs: orderOf(trace, shape) === 'fault' ? byFirstFault(merged, trace.faults) : merged, zeroRuns }
 }
 
 /**
@@ -96,7 +96,8 @@ export async function writeWorkingSet(path: string, image: { readonly path: stri
   const chunkCount = Math.ceil((pagesIn(plan.runs) * PAGE_BYTES) / CHUNK_BYTES)
   const chunkChecksums = new Uint32Array(chunkCount)
   const chunkBytes = new Uint32Array(shape.encoding === 'zstd' ? chunkCount : 0)
-  const { order, gapPages, encoding } = shape
+  const { gapPages, encoding } = shape
+  const order = orderOf(trace, shape)
   const draft: WorkingSetHeader = { revision, moduleDigest, imageId, imageBytes, order, gapPages, encoding, ...plan, offset: 0, chunkChecksums, chunkBytes }
   const header = { ...draft, offset: Math.ceil(encode(draft).length / PAGE_BYTES) * PAGE_BYTES }
   return await writeWhole(path, async (file) => {
@@ -216,6 +217,10 @@ function encode(header: WorkingSetHeader): HeaderWriter {
     .u32s(header.zeroRuns)
     .u32s(header.chunkChecksums)
     .u32s(header.chunkBytes)
+}
+
+function orderOf({ ordered }: Trace, { order }: Pick<WorkingSetShape, 'order'>): WorkingSetShape['order'] {
+  return ordered ? order : 'page'
 }
 
 /** A run has its place by the first of its pages that was touched; the gaps of a run were not, and do not count. */

@@ -32,7 +32,7 @@ import type { ImageHeader } from '#pager/image-file.ts'
 import { snapshotFileNames } from '#pager/open-snapshot.ts'
 import { syncDirectory, translatedIo } from '#pager/snapshot-io.ts'
 import { PAGE_BYTES, pagesIn } from '#pager/snapshot.ts'
-import { readTrace, traceOf, writeTrace } from '#pager/trace-file.ts'
+import { joinedFaults, readTrace, traceOf, writeTrace } from '#pager/trace-file.ts'
 import type { Recording } from '#pager/trace-file.ts'
 import { contiguity, footprint } from '#pager/working-set-facts.ts'
 import { planWorkingSet, readWorkingSetHeader, verifyWorkingSet, workingSetDefaults, writeWorkingSet } from '#pager/working-set-file.ts'
@@ -201,10 +201,10 @@ export class SnapshotStore implements AsyncDisposable {
     }
   }
 
-  /** What is new behind what there is: a start wants first what it wanted first when it was recorded. */
+  /** A start wants first what it wanted first when it was recorded. */
   async #joined(entry: Entry, header: ImageHeader, recording: Recording): Promise<Recording> {
     const { faults, ordered } = await readTrace(join(recordingDirectory(entry.directory, entry.recording!.number), snapshotFileNames.trace), header)
-    return { ...recording, ordered, faults: Uint32Array.from(new Set([...faults, ...recording.faults])) }
+    return { ...recording, ordered, faults: joinedFaults(faults, recording.faults) }
   }
 
   /** All that can be found, the most recently used first. */
