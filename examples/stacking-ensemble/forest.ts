@@ -41,12 +41,13 @@ export function fitForest(data: Dataset, { lowest, widths, values: bins }: Bins,
   const forest = new Float64Array(2 + trees * nodesPerTree * 3)
   forest.set([trees, depth])
   const random = seededRandom(42)
+  const histogram: Histogram = { counts: new Int32Array(features * BINS), sums: new Float64Array(features * BINS) }
   for (let tree = 0; tree < trees; tree++) {
     const drawn = from.map(() => from[Math.floor(random() * from.length)]!)
     const grow = (node: number, level: number, members: Int32Array): void => {
       const at = 2 + (tree * nodesPerTree + node) * 3
       const sum = members.reduce((total, sample) => total + data.y[sample]!, 0)
-      const split = level < depth && sum > 0 && sum < members.length ? bestSplit(data, bins, members, sum) : undefined
+      const split = level < depth && sum > 0 && sum < members.length ? bestSplit(data, bins, members, sum, histogram) : undefined
       forest.set([split?.feature ?? -1, split === undefined ? 0 : lowest[split.feature]! + widths[split.feature]! * split.bin, sum / members.length], at)
       if (split === undefined) return
       const isBelow = (sample: number): boolean => bins[sample * features + split.feature]! < split.bin
@@ -58,10 +59,16 @@ export function fitForest(data: Dataset, { lowest, widths, values: bins }: Bins,
   return forest
 }
 
+/** Of a node's members, how many each bin of each feature has, and the sum of their labels: one for all nodes, as they are large. */
+interface Histogram {
+  readonly counts: Int32Array
+  readonly sums: Float64Array
+}
+
 /** The feature and the first bin above the threshold that leave the least variance; undefined when none leaves enough samples on both sides. */
-function bestSplit({ features, y }: Dataset, bins: Uint8Array, members: Int32Array, sum: number): { readonly feature: number; readonly bin: number } | undefined {
-  const counts = new Int32Array(features * BINS)
-  const sums = new Float64Array(features * BINS)
+function bestSplit({ features, y }: Dataset, bins: Uint8Array, members: Int32Array, sum: number, { counts, sums }: Histogram): { readonly feature: number; readonly bin: number } | undefined {
+  counts.fill(0)
+  sums.fill(0)
   for (const sample of members) {
     const label = y[sample]!
     for (let feature = 0, at = sample * features; feature < features; feature++, at++) {

@@ -1,7 +1,8 @@
 /**
  * Four algorithms that learn a number from features, written plainly, and one that learns from what those four say.
  *
- *   linear-svr  support vector regression, epsilon-insensitive, by dual coordinate descent (Ho and Lin, JMLR 2012)
+ *   linear-svr  support vector regression, epsilon-insensitive, by dual coordinate descent (Ho and Lin, JMLR 2012), over the products of all pairs of
+ *               samples, as these are fewer than their features
  *   lasso       least squares with an L1 penalty, by coordinate descent (Friedman, Hastie, Tibshirani 2010)
  *   knn         the mean of the k nearest samples, and of those as near as the last of them: its model is the dataset
  *   forest      regression trees on bootstrap samples (Breiman 2001), with histograms of 16 bins instead of sorted values
@@ -30,33 +31,46 @@ export interface Model {
 /** Numbers of samples, ascending. */
 export type Members = Int32Array
 
-/** Learns from some of the samples. What can be worked out for all of them once, is: cross-validation asks six times. */
-export type Learner = (members: Members) => Model
+/** Learns from some of the samples of a dataset. What can be worked out for all of them once, is: cross-validation asks six times. */
+export interface Learner {
+  learn(members: Members): Model
+  /** As {@link predict}, for samples of the dataset. */
+  predict(model: Model, members: Members): Float64Array
+}
 
 export function learnerOf(training: Training, data: Dataset): Learner {
-  const one = (fitted: Float64Array): Model => ({ training, arrays: [fitted] })
+  const learner = (fit: (members: Members) => Float64Array): Learner => ({ learn: (members) => ({ training, arrays: [fit(members)] }), predict: (model, members) => predict(model, data, members) })
   switch (training.kind) {
     case 'linear-svr': {
-      const norms = normsOf(data.x, data.features)
-      return (members) => one(fitSvr(data, norms, members, training.cost))
+      const products = productsOf(data)
+      return learner((members) => fitSvr(data, products, members, training.cost))
     }
     case 'lasso': {
       const columns = columnsOf(data)
-      return (members) => one(fitLasso(data, columns, members, training.alpha))
+      return learner((members) => fitLasso(data, columns, members, training.alpha))
     }
-    case 'knn':
-      return (members) => ({ training, arrays: [data.x, data.y, Float64Array.from(members)] })
+    case 'knn': {
+      const products = productsOf(data)
+      const norms = Float64Array.from({ length: data.samples }, (_, sample) => products[sample * (data.samples + 1)]!)
+      return {
+        learn: (members) => ({ training, arrays: [data.x, data.y, Float64Array.from(members)] }),
+        predict: ({ arrays }, members) => {
+          const counted = Int32Array.from(arrays[2]!)
+          return Float64Array.from(members, (sample) => nearest(data.y, norms, counted, chosenFrom(products, sample * data.samples, counted), training.neighbours))
+        },
+      }
+    }
     case 'forest': {
       const binned = binsOf(data)
-      return (members) => one(fitForest(data, binned, members, training))
+      return learner((members) => fitForest(data, binned, members, training))
     }
     case 'logistic':
-      return (members) => one(fitLogistic(data, members))
+      return learner((members) => fitLogistic(data, members))
   }
 }
 
 /** A model of all samples. */
-export function fit(learn: Learner, data: Dataset): Model {
+export function fit({ learn }: Learner, data: Dataset): Model {
   return learn(membersOf(data, () => true))
 }
 
@@ -77,17 +91,17 @@ export function predict({ training, arrays }: Model, data: Dataset, members: Mem
       // As integers: places in memory are reckoned from them.
       const counted = Int32Array.from(counting)
       const norms = normsOf(first, data.features)
-      return each((x) => nearest(first, labels, norms, counted, x, training.neighbours))
+      return each((x) => nearest(labels, norms, counted, timesVector(first, counted, x), training.neighbours))
     }
   }
 }
 
 /** Predictions for each sample by a model that has not seen it: every `folds`-th sample is left out in turn. */
-export function crossPredict(learn: Learner, data: Dataset, folds = 5): Float64Array {
+export function crossPredict(learner: Learner, data: Dataset, folds = 5): Float64Array {
   const predicted = new Float64Array(data.samples)
   for (let fold = 0; fold < folds; fold++) {
     const out = membersOf(data, (sample) => sample % folds === fold)
-    const answers = predict(learn(membersOf(data, (sample) => sample % folds !== fold)), data, out)
+    const answers = learner.predict(learner.learn(membersOf(data, (sample) => sample % folds !== fold)), out)
     out.forEach((sample, index) => (predicted[sample] = answers[index]!))
   }
   return predicted
@@ -166,6 +180,46 @@ function timesVector(rows: Float64Array, chosen: Members, vector: Float64Array):
   return products
 }
 
+/** Of each two samples, the sum of the products of their features: two by two, so that each feature is read half as often. */
+function productsOf({ samples, features, x }: Dataset): Float64Array {
+  const products = new Float64Array(samples * samples)
+  const keep = (a: number, b: number, product: number): void => {
+    products[a * samples + b] = product
+    products[b * samples + a] = product
+  }
+  let a = 0
+  for (; a + 1 < samples; a += 2) {
+    const a0 = a * features
+    const a1 = a0 + features
+    let b = a
+    for (; b + 1 < samples; b += 2) {
+      const b0 = b * features
+      const b1 = b0 + features
+      let [s00, s01, s10, s11] = [0, 0, 0, 0]
+      for (let at = 0; at < features; at++) {
+        const p0 = x[a0 + at]!
+        const p1 = x[a1 + at]!
+        const q0 = x[b0 + at]!
+        const q1 = x[b1 + at]!
+        s00 += p0 * q0
+        s01 += p0 * q1
+        s10 += p1 * q0
+        s11 += p1 * q1
+      }
+      keep(a, b, s00)
+      keep(a, b + 1, s01)
+      keep(a + 1, b, s10)
+      keep(a + 1, b + 1, s11)
+    }
+    if (b < samples) {
+      keep(a, b, dot(x, a0, x, b * features, features))
+      keep(a + 1, b, dot(x, a1, x, b * features, features))
+    }
+  }
+  if (a < samples) keep(a, a, dot(x, a * features, x, a * features, features))
+  return products
+}
+
 /** Of each row, the sum of its squares. */
 function normsOf(rows: Float64Array, length: number): Float64Array {
   return Float64Array.from({ length: rows.length / length }, (_, row) => dot(rows, row * length, rows, row * length, length))
@@ -183,9 +237,10 @@ const SVR_EPOCHS = 40
 /** Of a prediction; labels are 0 and 1. */
 const SVR_TOLERANCE = 1e-3
 
-function fitSvr({ samples, features, x, y }: Dataset, norms: Float64Array, members: Members, cost: number): Float64Array {
-  const weights = new Float64Array(features + 1)
+/** @param products Of each two samples. The model is the sum of the samples, each times its dual, so that only their products are needed until the end. */
+function fitSvr({ samples, features, x, y }: Dataset, products: Float64Array, members: Members, cost: number): Float64Array {
   const duals = new Float64Array(samples)
+  const predicted = new Float64Array(samples)
   const random = seededRandom(42)
   const order = members.slice()
   for (let epoch = 0; epoch < SVR_EPOCHS; epoch++) {
@@ -195,17 +250,24 @@ function fitSvr({ samples, features, x, y }: Dataset, norms: Float64Array, membe
     }
     let largest = 0
     for (const one of order) {
-      const gradient = dot(weights, 0, x, one * features, features) + weights[features]! - y[one]!
+      const row = one * samples
+      const norm = products[row + one]!
       const before = duals[one]!
-      const after = Math.min(cost, Math.max(-cost, before - gradient / (norms[one]! + 1)))
+      // The bias is a feature that is 1 in all samples.
+      const after = Math.min(cost, Math.max(-cost, before - (predicted[one]! - y[one]!) / (norm + 1)))
       const change = after - before
       if (change === 0) continue
-      largest = Math.max(largest, Math.abs(change) * norms[one]!)
+      largest = Math.max(largest, Math.abs(change) * norm)
       duals[one] = after
-      for (let at = 0; at < features; at++) weights[at]! += change * x[one * features + at]!
-      weights[features]! += change
+      for (let other = 0; other < samples; other++) predicted[other]! += change * (products[row + other]! + 1)
     }
     if (largest < SVR_TOLERANCE) break
+  }
+  const weights = new Float64Array(features + 1)
+  for (const one of members) {
+    const dual = duals[one]!
+    for (let at = 0; at < features; at++) weights[at]! += dual * x[one * features + at]!
+    weights[features]! += dual
   }
   return weights
 }
@@ -223,7 +285,11 @@ function columnsOf({ samples, features, x }: Dataset): Float64Array {
 /** Samples that are no members have no residual, and so no say. */
 function fitLasso({ samples, features, y }: Dataset, columns: Float64Array, members: Members, alpha: number): Float64Array {
   const norms = new Float64Array(features)
-  for (let at = 0; at < features; at++) for (const sample of members) norms[at]! += columns[at * samples + sample]! ** 2
+  for (let at = 0; at < features; at++) {
+    let norm = 0
+    for (let index = 0; index < members.length; index++) norm += columns[at * samples + members[index]!]! ** 2
+    norms[at] = norm
+  }
   const weights = new Float64Array(features + 1)
   const residual = new Float64Array(samples)
   for (const sample of members) residual[sample] = y[sample]!
@@ -251,10 +317,17 @@ function fitLasso({ samples, features, y }: Dataset, columns: Float64Array, memb
   return weights
 }
 
-function nearest(x: Float64Array, y: Float64Array, norms: Float64Array, counted: Members, point: Float64Array, neighbours: number): number {
+function chosenFrom(values: Float64Array, from: number, chosen: Members): Float64Array {
+  const found = new Float64Array(chosen.length)
+  for (let at = 0; at < found.length; at++) found[at] = values[from + chosen[at]!]!
+  return found
+}
+
+/** @param products Of the point with each that counts. */
+function nearest(y: Float64Array, norms: Float64Array, counted: Members, products: Float64Array, neighbours: number): number {
   // |x - p|² without |p|², which is the same for all.
-  const products = timesVector(x, counted, point)
-  const distances = products.map((product, one) => norms[counted[one]!]! - 2 * product)
+  const distances = chosenFrom(norms, 0, counted)
+  for (let one = 0; one < distances.length; one++) distances[one]! -= 2 * products[one]!
   const farthest = distances.toSorted()[Math.min(neighbours, counted.length) - 1]!
   let sum = 0
   let count = 0
@@ -268,15 +341,15 @@ function nearest(x: Float64Array, y: Float64Array, norms: Float64Array, counted:
 
 const LOGISTIC_STEPS = 200
 
-function fitLogistic(data: Dataset, members: Members): Float64Array {
-  const { features, y } = data
+function fitLogistic({ features, x, y }: Dataset, members: Members): Float64Array {
   const weights = new Float64Array(features + 1)
   for (let step = 0; step < LOGISTIC_STEPS; step++) {
     const slope = new Float64Array(features + 1)
-    for (const sample of members) {
-      const row = rowOf(data, sample)
-      const error = sigmoid(linear(weights, row)) - y[sample]!
-      for (let at = 0; at < features; at++) slope[at]! += error * row[at]!
+    for (let index = 0; index < members.length; index++) {
+      const sample = members[index]!
+      const row = sample * features
+      const error = sigmoid(dot(weights, 0, x, row, features) + weights[features]!) - y[sample]!
+      for (let at = 0; at < features; at++) slope[at]! += error * x[row + at]!
       slope[features]! += error
     }
     for (let at = 0; at <= features; at++) weights[at]! -= 2 * (slope[at]! / members.length + 0.001 * weights[at]!)

@@ -71,6 +71,17 @@ test('a dataset and every model mean the same after they were packed, and are th
   }
 })
 
+test('a learner predicts its own samples as its model does', () => {
+  const data = generateDataset(61, 30, 5)
+  for (const training of kinds) {
+    const learner = learnerOf(training, data)
+    const members = Int32Array.from({ length: 40 }, (_, at) => at)
+    const out = Int32Array.of(40, 55, 60)
+    const model = learner.learn(members)
+    near(learner.predict(model, out), [...predict(model, data, out)], 1e-9)
+  }
+})
+
 test('on the shipped dataset the linear algorithms and the forest are far better than chance', () => {
   const data = generateDataset(300, 1024, 42)
   for (const training of kinds.filter(({ kind }) => kind !== 'knn' && kind !== 'logistic')) {
