@@ -81,10 +81,10 @@ napi_value BufferIn(const Environment& environment, Mapping* mapping) {
   return FromV8(v8::ArrayBuffer::New(environment.isolate, std::move(store)));
 }
 
-// The length that memory or a file must have for so many bytes of it to be mapped (B3).
-bool HasBytes(int fd, uint64_t bytes) {
+// The length that memory or a file must have for so many bytes of it to be mapped, from the offset on (B3).
+bool HasBytes(int fd, uint64_t bytes, uint64_t offset = 0) {
   struct stat found;
-  return fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && static_cast<uint64_t>(found.st_size) >= bytes;
+  return fstat(fd, &found) == 0 && S_ISREG(found.st_mode) && static_cast<uint64_t>(found.st_size) >= offset + bytes;
 }
 
 napi_value SocketPair(napi_env env, napi_callback_info) {
@@ -211,21 +211,35 @@ napi_value Check(napi_env env, napi_callback_info info) {
   return answer;
 }
 
-// map(fd, bytes)
-napi_value Map(napi_env env, napi_callback_info info) {
-  Arguments arguments(env, info, 2);
-  const int fd = arguments.Descriptor(0, "fd");
-  const size_t bytes = arguments.Whole(1, 0, kBytesMax, "bytes");
-  if (!arguments.ok) return nullptr;
-  if (!HasBytes(fd, bytes)) return Refuse(env, "what is to be mapped has less than " + std::to_string(bytes) + " bytes");
+// A buffer over a part of sealed memory, or of a file.
+napi_value Mapped(const Arguments& arguments, int fd, size_t bytes, uint64_t offset) {
+  napi_env env = arguments.env;
+  if (!HasBytes(fd, bytes, offset)) return Refuse(env, "what is to be mapped has less than " + std::to_string(bytes) + " bytes" + (offset == 0 ? "" : " from " + std::to_string(offset) + " on"));
   if (bytes == 0) {
     napi_value empty;
     napi_create_arraybuffer(env, 0, nullptr, &empty);
     return empty;
   }
   Mapping* mapping = nullptr;
-  Status status = WithRoom(arguments.environment(), [&] { return Mapping::MapPrivate(fd, bytes, &mapping); });
+  Status status = WithRoom(arguments.environment(), [&] { return Mapping::MapPrivate(fd, bytes, offset, &mapping); });
   return status.ok() ? BufferIn(arguments.environment(), mapping) : Throw(env, status);
+}
+
+// map(fd, bytes)
+napi_value Map(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info, 2);
+  const int fd = arguments.Descriptor(0, "fd");
+  const size_t bytes = arguments.Whole(1, 0, kBytesMax, "bytes");
+  return arguments.ok ? Mapped(arguments, fd, bytes, 0) : nullptr;
+}
+
+// mapPart(fd, offset, bytes)
+napi_value MapPart(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info, 3);
+  const int fd = arguments.Descriptor(0, "fd");
+  const uint64_t offset = arguments.Aligned(1, "offset");
+  const size_t bytes = arguments.Whole(2, 0, kBytesMax, "bytes");
+  return arguments.ok ? Mapped(arguments, fd, bytes, offset) : nullptr;
 }
 
 // mapInto(buffer, offset, fd, bytes)
@@ -272,6 +286,7 @@ void RegisterObjects(napi_env env, napi_value exports) {
   Export(env, part, "sealFd", SealDescriptor);
   Export(env, part, "check", Check);
   Export(env, part, "map", Map);
+  Export(env, part, "mapPart", MapPart);
   Export(env, part, "mapInto", MapInto);
   napi_set_named_property(env, exports, "sharedMemory", part);
 }

@@ -38,18 +38,18 @@ constexpr int kSeals = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 size_t MappedBytes(size_t bytes) { return PagesOf(bytes) * kPage; }
 
 // Maps so that huge pages of the file can be mapped as such: 50 entries of the page table for 100 MB, not 25,600.
-Status MapAligned(int fd, size_t bytes, int kind, char** at) {
+Status MapAligned(int fd, size_t bytes, int kind, char** at, uint64_t offset = 0) {
   const size_t mapped = MappedBytes(bytes);
   void* found;
   if (mapped < kHugePage) {
-    found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE, fd, 0);
+    found = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, kind | MAP_NORESERVE, fd, static_cast<off_t>(offset));
     if (found == MAP_FAILED) return Status::Errno("mmap");
   } else {
     char* const room = static_cast<char*>(mmap(nullptr, mapped + kHugePage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (room == MAP_FAILED) return Status::Errno("mmap");
     // SAFETY: the room is nobody else's, and what is mapped or given back lies in it.
     char* const base = reinterpret_cast<char*>((reinterpret_cast<uintptr_t>(room) + kHugePage - 1) / kHugePage * kHugePage);
-    found = mmap(base, mapped, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd, 0);
+    found = mmap(base, mapped, PROT_READ | PROT_WRITE, kind | MAP_FIXED | MAP_NORESERVE, fd, static_cast<off_t>(offset));
     if (found == MAP_FAILED) {
       Status failed = Status::Errno("mmap");
       munmap(room, mapped + kHugePage);
@@ -175,9 +175,9 @@ Status Mapping::Allocate(size_t bytes, Mapping** made) {
   return Status::Ok();
 }
 
-Status Mapping::MapPrivate(int fd, size_t bytes, Mapping** made) {
+Status Mapping::MapPrivate(int fd, size_t bytes, uint64_t offset, Mapping** made) {
   char* base = nullptr;
-  Status status = MapAligned(fd, bytes, MAP_PRIVATE, &base);
+  Status status = MapAligned(fd, bytes, MAP_PRIVATE, &base, offset);
   if (status.ok()) *made = new Mapping(base, bytes, -1);
   return status;
 }

@@ -25,8 +25,8 @@ class Mapping {
  public:
   // Memory of this process's own. It holds the descriptor until it is sealed.
   static Status Allocate(size_t bytes, Mapping** made);
-  // The first bytes of sealed memory, or of a file that is not changed: copy-on-write.
-  static Status MapPrivate(int fd, size_t bytes, Mapping** made);
+  // Bytes of sealed memory, or of a file that is not changed, from a whole page on: copy-on-write.
+  static Status MapPrivate(int fd, size_t bytes, uint64_t offset, Mapping** made);
   // Seals the allocated memory at these addresses: its descriptor, now the caller's; -1 when there is no such.
   static Status Seal(const char* base, size_t bytes, int* fd);
   static bool IsAllocated(const char* base, size_t bytes);

@@ -69,7 +69,7 @@ const commands = {
       places: { memory: memory === undefined ? undefined : memoryBodies(memory), files: fileBodies(join(directory, String(windowBytes))) },
       peers: client,
     })
-    const server = await TransferServer.listen({ address: { host: ownAddress, port: 0 }, credentials, objects: transfers, config })
+    const server = await TransferServer.listen({ address: { host: ownAddress, port: 0 }, credentials, objects: transfers, memory, config })
     planes.set(windowBytes, { transfers, server })
     return server.address.port
   },

@@ -36,6 +36,8 @@ export interface SharedMemory {
   check(fd: number): { readonly bytes: number } | { readonly reason: string }
   /** A private (copy-on-write) view of the first bytes; for sealed memory, and for files opened read-only that nobody truncates. Unmapped when collected. */
   map(fd: number, bytes: number): ArrayBuffer
+  /** As `map`, from an offset on, a multiple of 4096. `transfer(0)` of the buffer unmaps it at once. */
+  mapPart(fd: number, offset: number, bytes: number): ArrayBuffer
   /** The same at a 4096-aligned offset of a WebAssembly.Memory's buffer, replacing what is there. The last page's rest is zero. */
   mapInto(buffer: ArrayBuffer, offset: number, fd: number, bytes: number): void
 }

@@ -5,10 +5,14 @@
  *
  * Invariants:
  *   O1. A lease that was given is settled exactly once: by the peer, or as failed when its connection ends (E1).
- *   O2. The body has a holder of its own until the last read of it has ended.
+ *   O2. The body has a holder of its own, and what is mapped of it stays mapped, until nobody reads it any more.
  */
 import type { HeldBody } from '#contract/held-body.ts'
 import type { Lease } from '../peers.ts'
+import type { SharedMemory } from '../shared-memory.ts'
+
+/** Of an object's memory, so much is mapped at a time: 2 ms of sending, and not the whole object in the eyes of V8, which would collect garbage for it. */
+const WINDOW_BYTES = 4 * 1024 * 1024
 
 export class OutboundStream {
   readonly request: number
@@ -19,6 +23,7 @@ export class OutboundStream {
   #sentBytes = 0
   #isReading = false
   #isInMemory = false
+  #window: { readonly offset: number; readonly view: Buffer<ArrayBuffer> } | undefined
 
   constructor(request: number, creditBytes: number) {
     this.request = request
@@ -67,6 +72,25 @@ export class OutboundStream {
     this.#creditBytes += bytes
   }
 
+  /**
+   * What is to be sent next, without a copy, at most so many bytes: for sealed memory only, as a file that is cut short would be a fault. To be used
+   * until `readEnds`. Undefined when the system has no memory for it.
+   */
+  mapped({ mapPart }: Pick<SharedMemory, 'mapPart'>, bytesMax: number): Buffer | undefined {
+    const { fd, bytes } = this.#body!
+    const offset = this.#sentBytes - (this.#sentBytes % WINDOW_BYTES)
+    if (this.#window?.offset !== offset) {
+      this.#unmap()
+      try {
+        this.#window = { offset, view: Buffer.from(mapPart(fd, offset, Math.min(WINDOW_BYTES, bytes - offset))) }
+      } catch (thrown) {
+        if ((thrown as NodeJS.ErrnoException).errno === undefined) throw thrown
+        return undefined
+      }
+    }
+    return this.#window.view.subarray(this.#sentBytes - offset, this.#sentBytes - offset + bytesMax)
+  }
+
   readBegins(): void {
     this.#isReading = true
   }
@@ -98,7 +122,14 @@ export class OutboundStream {
     else lease[outcome]()
   }
 
+  #unmap(): void {
+    // Not when it is collected some time: it is memory that no account knows of.
+    this.#window?.view.buffer.transfer(0)
+    this.#window = undefined
+  }
+
   #letGo(): void {
+    this.#unmap()
     this.#body?.release()
     this.#body = undefined
   }

@@ -9,6 +9,7 @@ import type { TestContext } from 'node:test'
 import { systemClock } from '#base/clock.ts'
 import { collect, content, producer, readAll, testGround, withCode } from '../transfer.fake.ts'
 import type { Transfers } from '../transfers.ts'
+import { sharedMemory } from '../shared-memory.ts'
 import { makeCredentials } from './certificates.ts'
 import { remoteDefaults } from './config.ts'
 import type { RemoteConfig } from './config.ts'
@@ -81,7 +82,7 @@ async function startBoth(context: TestContext, changes: Partial<RemoteConfig> = 
   const ground = testGround(context)
   const config = { ...remoteDefaults, ...changes }
   const there = ground.transfers({}, { worker: 'there' })
-  const server = await TransferServer.listen({ address: { host: '127.0.0.1', port: 0 }, credentials: makeCredentials('there', [GROUP_KEY]), objects: there, config })
+  const server = await TransferServer.listen({ address: { host: '127.0.0.1', port: 0 }, credentials: makeCredentials('there', [GROUP_KEY]), objects: there, memory: sharedMemory(), config })
   let isKnown = true
   const directory = { find: (worker: string) => (isKnown && worker === 'there' ? server.address : undefined) }
   const client = new TransferClient({ config, clock: systemClock, credentials: makeCredentials('here', [GROUP_KEY]), directory })

@@ -8,6 +8,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { systemClock } from '#base/clock.ts'
 import { PlatformError } from '#contract/errors.ts'
+import { sharedMemory } from '../shared-memory.ts'
 import { makeCredentials } from './certificates.ts'
 import { remoteDefaults } from './config.ts'
 import { CountingObjects, GROUP_KEY, someBytes } from './remote.fake.ts'
@@ -22,7 +23,7 @@ if (role === 'producer') {
   const bytes = someBytes(Number(last))
   const objects = new CountingObjects()
   objects.put('o', bytes)
-  const server = await TransferServer.listen({ address: { host, port: 0 }, credentials, objects, config: remoteDefaults })
+  const server = await TransferServer.listen({ address: { host, port: 0 }, credentials, objects, memory: sharedMemory(), config: remoteDefaults })
   say(`${server.address.port} ${createHash('sha256').update(bytes).digest('hex')}`)
   // Until its parent is gone.
   await once(process.stdin.resume(), 'end')

@@ -5,10 +5,13 @@
  */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo } from 'node:net'
 import { describe, it } from 'node:test'
 import { systemClock } from '#base/clock.ts'
+import type { Place } from '../peers.ts'
+import { sharedMemory } from '../shared-memory.ts'
 import { makeCredentials } from './certificates.ts'
 import { remoteDefaults } from './config.ts'
 import { collect, GROUP_KEY, someBytes, startEnds } from './remote.fake.ts'
@@ -16,6 +19,7 @@ import type { End } from './remote.fake.ts'
 import { TransferClient } from './transfer-client.ts'
 
 const KB = 1024
+const places: readonly Place[] = sharedMemory() === undefined ? ['file'] : ['memory', 'file']
 const SMALL = { windowBytes: 64 * KB, windowBytesMin: 64 * KB, chunkBytes: 64 * KB }
 
 describe('transfers between workers', () => {
@@ -23,19 +27,43 @@ describe('transfers between workers', () => {
     const [producer, consumer] = await startTwo()
     await using _ = both(producer, consumer)
     const lengths = [0, 1, 64 * KB - 1, 64 * KB, 64 * KB + 1, 128 * KB, 128 * KB + 1, 1024 * KB, 1024 * KB + 1, 9_999_999]
-    for (const length of lengths) {
+    for (const [length, place] of lengths.flatMap((length) => places.map((place) => [length, place] as const))) {
       const bytes = someBytes(length)
-      producer.objects.put('o', bytes)
+      producer.objects.put('o', bytes, place)
       const pull = await consumer.client.pull('producer', 'o')
       assert.equal(pull.bytes, length)
-      assert.ok((await collect(pull.stream)).equals(bytes), `${length} bytes are others`)
+      assert.ok((await collect(pull.stream)).equals(bytes), `${length} bytes of ${place} are others`)
       pull.done()
       pull.failed()
     }
-    await producer.objects.until(() => producer.objects.done === lengths.length)
+    await producer.objects.until(() => producer.objects.done === lengths.length * places.length)
     assert.equal(producer.objects.failed, 0)
     assert.equal(consumer.client.bufferBytes, 0)
     assert.equal(consumer.client.connections, 1)
+  })
+
+  it('map memory only while it is sent, and not longer when nobody wants the rest (O2)', { skip: places.length === 1 && 'no shared memory here' }, async () => {
+    const [producer, consumer] = await startTwo()
+    await using _ = both(producer, consumer)
+    const bytes = someBytes(9_999_999)
+    producer.objects.put('o', bytes)
+    const whole = await consumer.client.pull('producer', 'o')
+    const iterator = whole.stream[Symbol.asyncIterator]() as AsyncIterator<Buffer>
+    const first = (await iterator.next()).value as Buffer
+    assert.ok(mappedMemories() > 0, 'the rest is being sent')
+    const rest = await collect({ [Symbol.asyncIterator]: () => iterator })
+    assert.ok(Buffer.concat([first, rest]).equals(bytes))
+    whole.done()
+    const broken = await consumer.client.pull('producer', 'o')
+    for await (const _piece of broken.stream) break
+    broken.failed()
+    await producer.objects.until(() => producer.objects.done + producer.objects.failed === 2)
+    // The frame that ends the second one has crossed what was under way.
+    const last = await consumer.client.pull('producer', 'o')
+    await collect(last.stream)
+    last.done()
+    await producer.objects.until(() => producer.objects.done === 2)
+    assert.equal(mappedMemories(), 0)
   })
 
   it('do so with windows and chunks of any size, for many at once over two connections (I2, T2)', async () => {
@@ -310,6 +338,12 @@ describe('transfers between workers', () => {
 
 async function startTwo(overrides: Parameters<typeof startEnds>[1] = {}): Promise<[End, End]> {
   return (await startEnds(['producer', 'consumer'], overrides)) as [End, End]
+}
+
+/** Of this process: pieces of objects' memory that are mapped. A page or two may be of somebody who tried whether there is such memory. */
+function mappedMemories(): number {
+  const maps = readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => line.includes('/memfd:'))
+  return maps.map((line) => line.split(' ', 1)[0]!.split('-').map((address) => parseInt(address, 16))).filter(([from, until]) => until! - from! >= 64 * KB).length
 }
 
 function both(...ends: readonly End[]): AsyncDisposable {

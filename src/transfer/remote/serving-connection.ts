@@ -5,7 +5,8 @@
  *                                            └─▶ ring ─▶ read a chunk behind its header ─▶ one write ─▶ and the next when the kernel has taken it
  *
  * Answers and the like wait in front of the next chunk and go with it: a small object is one write, answer and all. There is one buffer per
- * connection, so that what it takes does not grow with its streams.
+ * connection, so that what it takes does not grow with its streams. Of a large object in memory, only the beginning of a chunk is read into it, behind the header,
+ * and the rest is sent from where it lies: it is copied once less.
  *
  * Invariants:
  *   V1. At most one write is under way, and no data is sent without credit.
@@ -15,6 +16,7 @@ import { read, readSync } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
 import { PlatformError } from '#contract/errors.ts'
 import type { Lease, ObjectServer } from '../peers.ts'
+import type { SharedMemory } from '../shared-memory.ts'
 import type { RemoteConfig } from './config.ts'
 import { OutboundStream } from './outbound-stream.ts'
 import { answerFrame, broken, CONTROL_BYTES_MAX, errorFrame, frame, FrameParser, HEADER_BYTES, kinds, writeHeader } from './protocol.ts'
@@ -25,6 +27,10 @@ type ServingConfig = Pick<RemoteConfig, 'chunkBytes' | 'requestsPerConnectionMax
 
 /** Frames that may wait to go with a chunk; the longest of them has to fit. */
 const PENDING_BYTES_MAX = 2 * (HEADER_BYTES + CONTROL_BYTES_MAX)
+/** A chunk from here on is sent from where it lies. */
+const MAPPED_BYTES_MIN = 64 * 1024
+/** Of these, so many go with its header: one record of TLS, and no segment of a few bytes. */
+const HEAD_BYTES = 16 * 1024 - HEADER_BYTES
 /** After so many bytes in a row that the kernel took at once, others of this event loop have their turn. */
 const TURN_BYTES = 2 * 1024 * 1024
 
@@ -32,6 +38,7 @@ export class ServingConnection implements FrameSink {
   readonly #socket: TLSSocket
   readonly #objects: ObjectServer
   readonly #config: ServingConfig
+  readonly #memory: Pick<SharedMemory, 'mapPart'> | undefined
   readonly #streams = new Map<number, OutboundStream>()
   /** Streams that can send, in turn. */
   readonly #ring: OutboundStream[] = []
@@ -41,11 +48,12 @@ export class ServingConnection implements FrameSink {
   #turnBytes = 0
   #buffer: Buffer | undefined
 
-  /** @param ended Called once, when the connection has. */
-  constructor(socket: TLSSocket, options: { readonly objects: ObjectServer; readonly config: ServingConfig; readonly ended: (connection: ServingConnection) => void }) {
+  /** @param ended Called once, when the connection has. @param memory Where memory can be mapped. */
+  constructor(socket: TLSSocket, options: { readonly objects: ObjectServer; readonly config: ServingConfig; readonly memory?: Pick<SharedMemory, 'mapPart'> | undefined; readonly ended: (connection: ServingConnection) => void }) {
     this.#socket = socket
     this.#objects = options.objects
     this.#config = options.config
+    this.#memory = options.memory
     readEvents(socket, new FrameParser(this), () => socket.destroy())
     // A peer whose host is gone: nothing else would end a write to it for a quarter of an hour.
     socket.setTimeout(options.config.stallMs, () => {
@@ -158,6 +166,8 @@ export class ServingConnection implements FrameSink {
     const { fd, sentBytes } = stream
     const length = Math.min(stream.readyBytes, this.#config.chunkBytes)
     stream.readBegins()
+    const chunk = stream.isInMemory && this.#memory !== undefined && length >= MAPPED_BYTES_MIN ? stream.mapped(this.#memory, length) : undefined
+    if (chunk !== undefined) return this.#sendMapped(stream, start, chunk)
     // Memory is read at once. A file may have to come from a disk: others do not wait for that.
     if (stream.isInMemory) return this.#chunkRead(stream, start, undefined, readSync(fd, buffer, start + HEADER_BYTES, length, sentBytes))
     read(fd, buffer, start + HEADER_BYTES, length, sentBytes, (error, count) => this.#chunkRead(stream, start, error ?? undefined, count))
@@ -182,6 +192,20 @@ export class ServingConnection implements FrameSink {
     }
     this.#pending = this.#pending.slice(taken)
     return start
+  }
+
+  #sendMapped(stream: OutboundStream, start: number, chunk: Buffer): void {
+    const buffer = this.#buffer!
+    writeHeader(buffer, start, kinds.data, stream.request, chunk.length)
+    const headEnd = start + HEADER_BYTES + chunk.copy(buffer, start + HEADER_BYTES, 0, HEAD_BYTES)
+    this.#socket.write(buffer.subarray(0, headEnd))
+    this.#socket.write(chunk.subarray(HEAD_BYTES), () => {
+      stream.readEnds(chunk.length)
+      this.#forgetIfOver(stream)
+      if (this.#state === 'ended') return
+      if (stream.readyBytes > 0) this.#ring.push(stream)
+      this.#written(headEnd - HEAD_BYTES + chunk.length)
+    })
   }
 
   #chunkRead(stream: OutboundStream, start: number, error: Error | undefined, count: number): void {

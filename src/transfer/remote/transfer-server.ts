@@ -11,6 +11,7 @@ import { createServer } from 'node:tls'
 import type { Server } from 'node:tls'
 import { PlatformError } from '#contract/errors.ts'
 import type { ObjectServer } from '../peers.ts'
+import type { SharedMemory } from '../shared-memory.ts'
 import type { Credentials } from './certificates.ts'
 import type { RemoteConfig } from './config.ts'
 import type { PeerAddress } from './peer-connection.ts'
@@ -34,9 +35,9 @@ export class TransferServer {
     this.#sockets = sockets
   }
 
-  /** @param options.address Port 0 picks one. @throws PORT_IN_USE. */
-  static async listen(options: { readonly address: PeerAddress; readonly credentials: Credentials; readonly objects: ObjectServer; readonly config: RemoteConfig }): Promise<TransferServer> {
-    const { address, credentials, objects, config } = options
+  /** @param options.address Port 0 picks one. @param options.memory Where there is such a thing: objects are then sent from it without a copy. @throws PORT_IN_USE. */
+  static async listen(options: { readonly address: PeerAddress; readonly credentials: Credentials; readonly objects: ObjectServer; readonly memory?: Pick<SharedMemory, 'mapPart'> | undefined; readonly config: RemoteConfig }): Promise<TransferServer> {
+    const { address, credentials, objects, memory, config } = options
     const server = createServer(serverTlsOptions(credentials, config.connectMs))
     const connections = new Set<ServingConnection>()
     const sockets = new Set<Socket>()
@@ -46,7 +47,7 @@ export class TransferServer {
       socket.on('close', () => sockets.delete(socket))
     })
     server.on('secureConnection', (socket) => {
-      connections.add(new ServingConnection(socket, { objects, config, ended: (connection) => connections.delete(connection) }))
+      connections.add(new ServingConnection(socket, { objects, config, memory, ended: (connection) => connections.delete(connection) }))
     })
     server.on('tlsClientError', () => {
       // Somebody who is not of the group, or a scan of ports. Node has closed the connection.
