@@ -127,6 +127,20 @@ describe('memory of this process', { skip }, () => {
     closeSync(fd)
   })
 
+  test('a part of it is mapped from a whole page on, and not any more once the buffer is transferred away', () => {
+    const source = Buffer.from(Array.from({ length: 10_000 }, (_, at) => at % 251))
+    const fd = memory.copy(source)
+    const part = memory.mapPart(fd, 4096, 10_000 - 4096)
+    const maps = (): string[] => readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => line.includes('/memfd:') && line.includes(' 00001000 '))
+    assert(Buffer.from(part).equals(source.subarray(4096)))
+    assert.equal(maps().length, 1)
+    part.transfer(0)
+    assert.equal(maps().length, 0)
+    for (const [offset, bytes] of [[4095, 1], [4096, 10_000], [12_288, 1], [-4096, 1]] as const) assert.throws(() => memory.mapPart(fd, offset, bytes), TypeError)
+    assert.equal(memory.mapPart(fd, 8192, 0).byteLength, 0)
+    closeSync(fd)
+  })
+
   test('is not taken for what it is not: other buffers are not sealed, and nothing is mapped beyond an end', () => {
     const buffer = memory.allocate(8192)
     const fd = memory.copy(new Uint8Array(5))
