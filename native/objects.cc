@@ -222,7 +222,10 @@ napi_value Mapped(const Arguments& arguments, int fd, size_t bytes, uint64_t off
   }
   Mapping* mapping = nullptr;
   Status status = WithRoom(arguments.environment(), [&] { return Mapping::MapPrivate(fd, bytes, offset, &mapping); });
-  return status.ok() ? BufferIn(arguments.environment(), mapping) : Throw(env, status);
+  if (!status.ok()) return Throw(env, status);
+  uint64_t length = 0;
+  if (offset == 0 && CheckMemory(fd, &length) == nullptr && length == bytes) mapping->Shows(fd);
+  return BufferIn(arguments.environment(), mapping);
 }
 
 // map(fd, bytes)
@@ -231,6 +234,15 @@ napi_value Map(napi_env env, napi_callback_info info) {
   const int fd = arguments.Descriptor(0, "fd");
   const size_t bytes = arguments.Whole(1, 0, kBytesMax, "bytes");
   return arguments.ok ? Mapped(arguments, fd, bytes, 0) : nullptr;
+}
+
+// shown(buffer)
+napi_value Shown(napi_env env, napi_callback_info info) {
+  Arguments arguments(env, info, 1);
+  Bytes bytes;
+  if (!arguments.ok || !BufferOf(env, arguments.at(0), &bytes)) return nullptr;
+  const int fd = Mapping::Shown(bytes.base, bytes.length);
+  return fd < 0 ? nullptr : Number(env, fd);
 }
 
 // mapPart(fd, offset, bytes)
@@ -287,6 +299,7 @@ void RegisterObjects(napi_env env, napi_value exports) {
   Export(env, part, "check", Check);
   Export(env, part, "map", Map);
   Export(env, part, "mapPart", MapPart);
+  Export(env, part, "shown", Shown);
   Export(env, part, "mapInto", MapInto);
   napi_set_named_property(env, exports, "sharedMemory", part);
 }

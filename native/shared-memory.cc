@@ -16,6 +16,9 @@
 #include <mutex>
 #include <unordered_map>
 #include <utility>
+#include <vector>
+
+#include "memory.h"
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25
@@ -91,7 +94,27 @@ Status WriteAll(int fd, const char* bytes, size_t count, size_t offset) {
 // Never destroyed: backing stores are deleted by threads that outlive the destructors of statics.
 std::mutex& allocatedMutex = *new std::mutex;
 std::unordered_map<const char*, Mapping*>& allocated = *new std::unordered_map<const char*, Mapping*>;
+std::unordered_map<const char*, Mapping*>& shown = *new std::unordered_map<const char*, Mapping*>;
+// Each has a descriptor, of which the code of the process wants some, too.
+constexpr size_t kShownMax = 256;
 std::atomic<size_t> count{0};
+
+// Whether a private mapping has no page of its own: what was written to has become anonymous memory (Documentation/admin-guide/mm/pagemap.rst).
+bool IsUntouched(const char* base, size_t bytes) {
+  constexpr uint64_t kSwapped = uint64_t{1} << 62, kPresent = uint64_t{1} << 63, kOfFile = uint64_t{1} << 61;
+  const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  std::vector<uint64_t> entries(8192);
+  const size_t first = reinterpret_cast<uintptr_t>(base) / kPage, end = first + PagesOf(bytes);
+  bool isUntouched = true;
+  for (size_t page = first; page < end && isUntouched; page += entries.size()) {
+    const size_t wanted = std::min(entries.size(), end - page);
+    isUntouched = ReadAll(fd, reinterpret_cast<char*>(entries.data()), wanted * sizeof(uint64_t), page * sizeof(uint64_t)).ok() &&
+                  std::none_of(entries.begin(), entries.begin() + static_cast<ptrdiff_t>(wanted), [](uint64_t entry) { return (entry & (kPresent | kSwapped)) != 0 && (entry & kOfFile) == 0; });
+  }
+  close(fd);
+  return isUntouched;
+}
 
 }  // namespace
 
@@ -142,6 +165,14 @@ Status FillMemory(int fd, const char* bytes, size_t count) {
 Mapping::Mapping(char* base, size_t bytes, int fd) : base_(base), bytes_(bytes), fd_(fd) { count++; }
 
 Mapping::~Mapping() {
+  if (shown_ >= 0) {
+    {
+      // SAFETY: before the addresses can be another mapping's.
+      std::lock_guard lock(allocatedMutex);
+      shown.erase(base_);
+    }
+    close(shown_);
+  }
   if (fd_ >= 0) {
     {
       // SAFETY: before the addresses can be another mapping's.
@@ -188,6 +219,20 @@ bool Mapping::IsAllocated(const char* base, size_t bytes) {
   return found != allocated.end() && found->second->bytes_ == bytes;
 }
 
+void Mapping::Shows(int fd) {
+  std::lock_guard lock(allocatedMutex);
+  if (shown_ >= 0 || shown.size() >= kShownMax) return;
+  shown_ = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (shown_ >= 0) shown[base_] = this;
+}
+
+int Mapping::Shown(const char* base, size_t bytes) {
+  std::lock_guard lock(allocatedMutex);
+  auto found = shown.find(base);
+  if (found == shown.end() || found->second->bytes_ != bytes || !IsUntouched(base, bytes)) return -1;
+  return fcntl(found->second->shown_, F_DUPFD_CLOEXEC, 3);
+}
+
 Status Mapping::Seal(const char* base, size_t bytes, int* fd) {
   Mapping* mapping;
   {
@@ -209,8 +254,12 @@ Status Mapping::Seal(const char* base, size_t bytes, int* fd) {
     return failed;
   }
   Status status = SealMemory(sealed);
-  if (status.ok()) *fd = sealed;
-  else close(sealed);
+  if (status.ok()) {
+    mapping->Shows(sealed);
+    *fd = sealed;
+  } else {
+    close(sealed);
+  }
   return status;
 }
 

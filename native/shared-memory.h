@@ -30,6 +30,10 @@ class Mapping {
   // Seals the allocated memory at these addresses: its descriptor, now the caller's; -1 when there is no such.
   static Status Seal(const char* base, size_t bytes, int* fd);
   static bool IsAllocated(const char* base, size_t bytes);
+  // From here on it is known that the buffer shows all of this sealed memory.
+  void Shows(int fd);
+  // A descriptor of the sealed memory that the buffer at these addresses shows, while nothing has been written into the buffer; otherwise -1.
+  static int Shown(const char* base, size_t bytes);
   // How many there are in the process: the kernel bounds them (vm.max_map_count).
   static size_t Count();
   ~Mapping();
@@ -41,7 +45,8 @@ class Mapping {
   Mapping(char* base, size_t bytes, int fd);
   char* base_;
   size_t bytes_;
-  int fd_;  // -1: not allocated here, or sealed.
+  int fd_;          // -1: not allocated here, or sealed.
+  int shown_ = -1;  // Of sealed memory; -1: none, or there are many of these already.
 };
 
 // Sockets of packets, each a number and a descriptor.

@@ -5,7 +5,7 @@
  * Method: the real runtime; the test is the platform, with real memory.
  */
 import assert from 'node:assert/strict'
-import { closeSync, readFileSync, readSync } from 'node:fs'
+import { closeSync, fstatSync, readFileSync, readSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { TestContext } from 'node:test'
 import { CREDIT_BYTES, encodeHeadFrame, FrameFlag, FrameType, splitHead, type AnswerHead, type OpenHead, type PassedMemory } from '../../src/contract/frames.ts'
@@ -26,6 +26,8 @@ const SOURCE = `
       const made = () => Buffer.alloc(bytes, 'x')
       switch (path) {
         case '/echo': return new Response(await request.bytes(), { headers: { type: request.headers.get('content-type') ?? '' } })
+        case '/forward': return Response.json({ reference: await put(await get('r')) })
+        case '/change': { const object = await get('r'); object[object.length - 1]++; return Response.json({ reference: await put(object) }) }
         case '/write': { const body = await request.bytes(); body.fill(1); return Response.json({ whole: body.byteLength === body.buffer.byteLength }) }
         case '/chunks': { let most = 0, all = 0; for await (const chunk of request.body) { most = Math.max(most, chunk.length); all += chunk.length } return Response.json({ most, all }) }
         case '/make': return new Response(made())
@@ -133,6 +135,28 @@ describe('the Node runtime with a socket for memory', { skip }, () => {
     const { most, all } = JSON.parse((await peer.answer(ask(peer, '/chunks', { p: pass(peer, 4, LARGE) }))).text)
     assert.ok(most <= CREDIT_BYTES && all === LARGE.length)
     assert.equal((await peer.answer(ask(peer, '/echo', { p: pass(peer, 5, Buffer.alloc(0)) }))).body.length, 0)
+  })
+
+  test('passes on what it got as it is, whatever its size, unless the function has changed it', async (context) => {
+    // Of which a quarter is less than the body: a copy is streamed.
+    const peer = await start(context, 8)
+    for (const [number, path, isSame] of [[1, '/forward', true], [2, '/change', false]] as const) {
+      const fd = native!.copy(LARGE)
+      const { ino } = fstatSync(fd)
+      assert.ok(native!.pass(peer.memorySocket!, number, fd))
+      closeSync(fd)
+      ask(peer, path)
+      const got = await openOf(peer)
+      peer.channel.write(encodeHeadFrame(FrameType.head, FrameFlag.end, got.stream, JSON.stringify({ s: 200, h: ['content-length', String(LARGE.length)], p: { n: number, b: LARGE.length } }), undefined))
+      const put = await openOf(peer)
+      if (!isSame) {
+        assert.deepEqual([put.head.k, put.head.p], ['put', undefined])
+        continue
+      }
+      const received = native!.receive(peer.memorySocket!)!
+      assert.deepEqual([put.head.p, fstatSync(received.fd).ino], [{ n: received.number, b: LARGE.length }, ino])
+      closeSync(received.fd)
+    }
   })
 
   test('ends when memory is named that was not passed', async (context) => {

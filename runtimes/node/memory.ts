@@ -7,7 +7,7 @@
  * Invariants:
  *   M1. Memory leaves in the order of its frames, and comes in the same way: whatever lies before the one that a frame names was given up.
  *   M2. At most a quarter of the function's memory is in copies that were passed and that somebody still holds, a slow client for example; more
- *       is streamed, in which nothing is held. What the code allocated itself is passed whatever its size, as it counts already.
+ *       is streamed, in which nothing is held. What the code allocated itself, or got and has not changed, is passed whatever its size: it counts already.
  */
 import { closeSync, fstatSync } from 'node:fs'
 import { PlatformError } from '../../src/contract/errors.ts'
@@ -61,10 +61,14 @@ export class Memory {
   pass(body: Uint8Array | string, stream: number): PassedMemory | undefined {
     const bytes = typeof body === 'string' ? Buffer.byteLength(body) : body.byteLength
     let fd: number | undefined
-    const isAllocated = this.#isAllocated(body)
-    if (!isAllocated && this.#copiedBytes + bytes > this.limitBytes / 4) return undefined
+    let isCopied = false
     try {
-      fd = isAllocated ? this.#loaded().seal(body.buffer) : this.#copy(body, bytes)
+      fd = this.#withoutCopy(body)
+      if (fd === undefined) {
+        if (this.#copiedBytes + bytes > this.limitBytes / 4) return undefined
+        isCopied = true
+        fd = this.#copy(body, bytes)
+      }
       if (!this.#loaded().pass(this.#socket, this.#nextNumber, fd)) return undefined
     } catch {
       // No descriptor is left, or too many are on their way: nothing is lost by sending frames.
@@ -72,7 +76,7 @@ export class Memory {
     } finally {
       if (fd !== undefined) closeSync(fd)
     }
-    if (!isAllocated) {
+    if (isCopied) {
       this.#copied.set(stream, bytes)
       this.#copiedBytes += bytes
     }
@@ -102,9 +106,10 @@ export class Memory {
     }
   }
 
-  /** Before anything was allocated, nothing is: the addon need not be loaded to know. */
-  #isAllocated(body: Uint8Array | string): body is Uint8Array<ArrayBuffer> {
-    return this.#native !== undefined && typeof body !== 'string' && isWhole(body) && this.#native.isAllocated(body.buffer)
+  /** A descriptor of memory that has been allocated for this, or that came in and is as it was. Before the addon was loaded, there is no such memory. */
+  #withoutCopy(body: Uint8Array | string): number | undefined {
+    if (this.#native === undefined || typeof body === 'string' || !isWhole(body)) return undefined
+    return this.#native.isAllocated(body.buffer) ? this.#native.seal(body.buffer) : this.#native.shown(body.buffer)
   }
 
   #copy(body: Uint8Array | string, bytes: number): number {

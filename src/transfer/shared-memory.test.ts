@@ -127,16 +127,49 @@ describe('memory of this process', { skip }, () => {
     closeSync(fd)
   })
 
+  test('is passed on as it is while nobody has written into what shows it, and not afterwards', () => {
+    for (const bytes of [1, 4096, 70_000, 5 * MB]) {
+      const fd = memory.copy(Buffer.alloc(bytes, 'as it came'))
+      const buffer = memory.map(fd, bytes)
+      const isSame = (again: number | undefined): boolean => {
+        if (again === undefined) return false
+        const [one, other] = [fstatSync(fd).ino, fstatSync(again).ino]
+        closeSync(again)
+        return one === other
+      }
+      assert(isSame(memory.shown(buffer)), `${bytes} bytes that nobody has touched`)
+      assert.equal(new Uint8Array(buffer).reduce((sum, byte) => sum ^ byte), Buffer.alloc(bytes, 'as it came').reduce((sum, byte) => sum ^ byte))
+      assert(isSame(memory.shown(buffer)), `${bytes} bytes that were read`)
+      new Uint8Array(buffer)[bytes - 1] = 0
+      assert.equal(memory.shown(buffer), undefined, `${bytes} bytes with another last one`)
+      const made = memory.allocate(bytes)
+      new Uint8Array(made).fill(7)
+      assert.equal(memory.shown(made), undefined, 'not sealed yet')
+      const sealed = memory.seal(made)
+      const again = memory.shown(made)!
+      assert.equal(fstatSync(again).ino, fstatSync(sealed).ino)
+      new Uint8Array(made)[0] = 8
+      assert.equal(memory.shown(made), undefined)
+      for (const one of [fd, sealed, again]) closeSync(one)
+    }
+    // A part of an object, or a file that somebody could change, is nothing that can be passed on.
+    const fd = memory.copy(Buffer.alloc(8192, 1))
+    const file = unlinkedFile('content')
+    for (const buffer of [memory.map(fd, 4096), memory.mapPart(fd, 4096, 4096), memory.map(file, 7), new ArrayBuffer(8)]) assert.equal(memory.shown(buffer), undefined)
+    for (const one of [fd, file]) closeSync(one)
+  })
+
   test('a part of it is mapped from a whole page on, and not any more once the buffer is transferred away', () => {
-    const source = Buffer.from(Array.from({ length: 10_000 }, (_, at) => at % 251))
+    const source = Buffer.from(Array.from({ length: 20_000 }, (_, at) => at % 251))
     const fd = memory.copy(source)
-    const part = memory.mapPart(fd, 4096, 10_000 - 4096)
-    const maps = (): string[] => readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => line.includes('/memfd:') && line.includes(' 00001000 '))
-    assert(Buffer.from(part).equals(source.subarray(4096)))
+    const part = memory.mapPart(fd, 12_288, 20_000 - 12_288)
+    // Nobody else here maps from this page on.
+    const maps = (): string[] => readFileSync('/proc/self/maps', 'utf8').split('\n').filter((line) => line.includes('/memfd:') && line.includes(' 00003000 '))
+    assert(Buffer.from(part).equals(source.subarray(12_288)))
     assert.equal(maps().length, 1)
     part.transfer(0)
     assert.equal(maps().length, 0)
-    for (const [offset, bytes] of [[4095, 1], [4096, 10_000], [12_288, 1], [-4096, 1]] as const) assert.throws(() => memory.mapPart(fd, offset, bytes), TypeError)
+    for (const [offset, bytes] of [[4095, 1], [4096, 20_000], [20_480, 1], [-4096, 1]] as const) assert.throws(() => memory.mapPart(fd, offset, bytes), TypeError)
     assert.equal(memory.mapPart(fd, 8192, 0).byteLength, 0)
     closeSync(fd)
   })

@@ -36,6 +36,11 @@ export interface SharedMemory {
   check(fd: number): { readonly bytes: number } | { readonly reason: string }
   /** A private (copy-on-write) view of the first bytes; for sealed memory, and for files opened read-only that nobody truncates. Unmapped when collected. */
   map(fd: number, bytes: number): ArrayBuffer
+  /**
+   * The descriptor (the caller's) of the sealed memory that a buffer of `map` or `allocate` shows, all of it, while nothing has been written into that buffer: so that it can be
+   * passed on without a copy. Undefined when something has, or nobody knows. Of 256 buffers at a time.
+   */
+  shown(buffer: ArrayBuffer): number | undefined
   /** As `map`, from an offset on, a multiple of 4096. `transfer(0)` of the buffer unmaps it at once. */
   mapPart(fd: number, offset: number, bytes: number): ArrayBuffer
   /** The same at a 4096-aligned offset of a WebAssembly.Memory's buffer, replacing what is there. The last page's rest is zero. */
