@@ -128,6 +128,41 @@ void HandleFault(int signal, siginfo_t* info, void* context) {
 
 constexpr size_t kSignalStackBytes = 64 * 1024;
 
+// What a thread handles its signals on, from its first range until it ends. One that somebody else has given it stays, and is used.
+class SignalStack {
+ public:
+  SignalStack() {
+    stack_t current{};
+    if (sigaltstack(nullptr, &current) == 0 && (current.ss_flags & SS_DISABLE) == 0) return;
+    void* at = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
+    if (at == MAP_FAILED) return;
+    stack_t own{};
+    own.ss_sp = at;
+    own.ss_size = kSignalStackBytes;
+    if (sigaltstack(&own, nullptr) == 0) {
+      at_ = at;
+    } else {
+      munmap(at, kSignalStackBytes);
+    }
+  }
+
+  // A fault after this is handled on the thread's stack. What is in use now (exit() in a handler), or what another has put its own in the place
+  // of and may put back, is kept.
+  ~SignalStack() {
+    stack_t current{};
+    if (at_ == nullptr || sigaltstack(nullptr, &current) != 0 || current.ss_sp != at_ || (current.ss_flags & SS_ONSTACK) != 0) return;
+    stack_t none{};
+    none.ss_flags = SS_DISABLE;
+    if (sigaltstack(&none, nullptr) == 0) munmap(at_, kSignalStackBytes);
+  }
+
+  SignalStack(const SignalStack&) = delete;
+  SignalStack& operator=(const SignalStack&) = delete;
+
+ private:
+  void* at_ = nullptr;
+};
+
 // From the first range on, until the process ends; and in each thread that has ranges, with a stack of its own: code that waits runs on
 // stacks of V8 that are too small for anything else.
 void StartHandling() {
@@ -138,18 +173,9 @@ void StartHandling() {
     sigemptyset(&action.sa_mask);
     return sigaction(SIGBUS, &action, &before) == 0;
   }();
-  thread_local const bool hasStack = [] {
-    stack_t stack{};
-    if (sigaltstack(nullptr, &stack) == 0 && (stack.ss_flags & SS_DISABLE) == 0) return true;
-    void* at = mmap(nullptr, kSignalStackBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (at == MAP_FAILED) return false;
-    stack = {};
-    stack.ss_sp = at;
-    stack.ss_size = kSignalStackBytes;
-    return sigaltstack(&stack, nullptr) == 0;
-  }();
+  thread_local const SignalStack stack;
   (void)installed;
-  (void)hasStack;
+  (void)stack;
 }
 
 void Unregister(char* begin, size_t bytes) {
