@@ -5,7 +5,7 @@
  * "works" means that the built code answers.
  */
 import assert from 'node:assert/strict'
-import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -72,7 +72,6 @@ describe('node', () => {
   test('zod, a large library, is bundled and works', async () => {
     const root = await lay({ 'index.ts': "import * as z from 'zod'\nexport const main = (params: unknown) => z.object({ n: z.int() }).safeParse(params).success" })
     await mkdir(join(root, 'node_modules'))
-    const { symlink } = await import('node:fs/promises')
     await symlink(join(import.meta.dirname, '../../node_modules/zod'), join(root, 'node_modules/zod'))
     const built = await buildFunction({ path: root })
     const { main } = await load(built)
@@ -111,6 +110,7 @@ describe('node', () => {
   test('an import of a file or package that is not there is refused at deploy; one that is tried is not', async () => {
     assert.match((await refusal(buildFunction({ path: await lay({ 'index.ts': "import './nowhere.ts'" }) }))).message, /^index\.ts:1:8: Could not resolve/)
     assert.match((await refusal(buildFunction({ path: await lay({ 'index.ts': "import x from 'no-such-package'\nexport const main = () => x" }) }))).message, /npm install no-such-package/)
+    assert.doesNotMatch((await refusal(buildFunction({ path: await lay({ 'index.ts': "import './nowhere.ts'\nconst a = 1" }) }))).message, /index\$/)
     const built = await buildFunction({ path: await lay({ 'index.mjs': "export const main = () => import('no-such-package').then(() => 1, () => 2)" }) })
     assert.equal(await (await load(built)).main!(), 2)
   })
@@ -159,5 +159,64 @@ describe('packCode', () => {
     for (const root of [await lay(files), await lay(Object.fromEntries(Object.entries(files).reverse()))]) digests.push((await packCode((await buildFunction({ path: root })).files)).digest)
     assert.equal(digests[0], digests[1])
     assert.match(digests[0]!, /^[0-9a-f]{64}$/)
+  })
+
+  test('so has code with modules outside of its root, in directories of any name, and nothing of it tells where it was built (B1)', async () => {
+    const files = {
+      'index.ts': "import above from '../index.ts'\nimport common from '../index.cjs'\nimport { far } from '../shared/far.ts'\nimport inner from './lib/index.ts'\nimport left from 'left'\nimport { own } from './index.cjs'\nexport default { fetch: () => 1 }\nexport const main = () => [above(), common.up, far(), inner(), left(2), own]",
+      'index.cjs': 'exports.own = 5', 'lib/index.ts': "import { far } from '../../shared/far.ts'\nexport default () => far() + 1",
+    }
+    const beside = {
+      'index.ts': 'export default () => 1', 'index.cjs': 'module.exports = { up: 2 }', 'shared/far.ts': 'export const far = () => 3',
+      'node_modules/left/package.json': '{"name":"left","main":"index.js"}', 'node_modules/left/index.js': 'module.exports = (n) => n * 21',
+    }
+    const inside = (directory: string, all: Record<string, string>): Record<string, string> => Object.fromEntries(Object.entries(all).map(([path, text]) => [`${directory}/${path}`, text]))
+    const near = await lay({ ...inside('marten', beside), ...inside('marten/polecat', files) })
+    const deep = await lay({ ...inside('stoat/ermine/weasel', beside), ...inside('stoat/ermine/weasel/otter', files) })
+    await symlink(join(deep, 'stoat/ermine'), join(deep, 'badger'))
+    const outputs = []
+    for (const root of [join(near, 'marten/polecat'), join(deep, 'stoat/ermine/weasel/otter'), join(deep, 'badger/weasel/otter')]) {
+      const built = await buildFunction({ path: root })
+      const [code, map] = [built.files.get('index.mjs')!.bytes.toString(), built.files.get('index.mjs.map')!.bytes.toString()]
+      assert.doesNotMatch(code + map, /marten|polecat|stoat|ermine|weasel|otter|badger|skep-build-test|#region|\.\.\//)
+      assert.deepEqual((JSON.parse(map) as { sources: string[] }).sources.toSorted(), ['index.cjs', 'index.ts', 'lib/index.ts', 'node_modules/left/index.js', 'outside/far.ts', 'outside/index.cjs', 'outside/index.ts'])
+      assert(built.sources.includes(join(await realpath(root), 'index.ts')) && built.sources.includes(join(await realpath(root), '../shared/far.ts')), built.sources.join())
+      assert.deepEqual((await load(built)).main!(), [1, 2, 3, 4, 42, 5])
+      outputs.push({ code, map, digest: (await packCode(built.files)).digest })
+    }
+    assert.deepEqual(outputs[1], outputs[0])
+    assert.deepEqual(outputs[2], outputs[0])
+  })
+
+  test('so has JSON and CommonJS entries by the name of index, and a file that is called as the bundler calls them is still itself', async () => {
+    const digests = new Set<string>()
+    for (const name of ['grouse', 'ptarmigan']) {
+      const files = { 'index.cjs': "exports.main = () => [require('./index.json').n, require('./lib/index$.cjs').n]", 'index.json': '{"n":1}', 'lib/index$.cjs': 'exports.n = 2', 'lib/index.cjs': 'exports.n = 3' }
+      const root = join(await lay(Object.fromEntries(Object.entries(files).map(([path, text]) => [`${name}/${path}`, text]))), name)
+      const built = await buildFunction({ path: root }, { entry: 'index.cjs' })
+      assert.deepEqual((await load(built)).main!(), [1, 2])
+      digests.add((await packCode(built.files)).digest)
+    }
+    assert.equal(digests.size, 1)
+  })
+
+  test('so has code from standard input, each time', async () => {
+    const digests = new Set<string>()
+    for (const text of ['export default { fetch: () => new Response() }', 'module.exports = { main: () => 1 }']) {
+      for (let round = 0; round < 2; round++) digests.add((await packCode((await buildFunction({ stdin: Buffer.from(text) }, { kind: 'node' })).files)).digest)
+    }
+    assert.equal(digests.size, 2)
+  })
+
+  test('so has an entry below the root, whose modules above it keep their places', async () => {
+    const files = { 'src/index.ts': "import top from '../index.ts'\nexport const main = () => { throw new Error(top()) }", 'index.ts': "export default () => 'top'" }
+    const maps = []
+    for (const name of ['hare', 'rabbit']) {
+      const root = join(await lay(Object.fromEntries(Object.entries(files).map(([path, text]) => [`${name}/${path}`, text]))), name)
+      const built = await buildFunction({ path: root }, { entry: 'src/index.ts' })
+      maps.push([built.files.get('src/index.mjs')!.bytes.toString(), built.files.get('src/index.mjs.map')!.bytes.toString()])
+    }
+    assert.deepEqual(maps[1], maps[0])
+    assert.deepEqual((JSON.parse(maps[0]![1]!) as { sources: string[] }).sources, ['../index.ts', 'index.ts'])
   })
 })

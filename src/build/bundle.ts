@@ -8,11 +8,13 @@
  *   outside too and is shipped with its dependencies (packages.ts).
  * - The bundle lies where its entry lay, so that files beside the entry are found from it (handler-shim.ts).
  * - What the user wrote wrong is CODE_INVALID with file, line, column and the lines around. When only somebody else's
- *   package resists bundling, `undefined` says so: the directory then goes as it is.
+ *   package resists bundling, `refused` says so: the directory then goes as it is.
+ * - Nothing in it tells where it was built (B1 of build-function.ts): no comments with paths, no names made of the root's or a
+ *   parent's, and a source map that knows a module outside of the root only by its package or its name.
  */
-import { readFile } from 'node:fs/promises'
+import { readFile, realpath } from 'node:fs/promises'
 import { isBuiltin } from 'node:module'
-import { join, posix, relative, resolve } from 'node:path'
+import { basename, dirname, join, posix, relative, resolve } from 'node:path'
 import type { OutputChunk, Plugin, RolldownLog, RolldownOutput } from 'rolldown'
 import { PlatformError } from '#contract/errors.ts'
 import { BUNDLE_DIRECTORY, commonJsNames, isCommonJs, missingExport, rewritePosition } from './handler-shim.ts'
@@ -78,7 +80,8 @@ interface Attempt {
 
 async function attempt(options: BundleOptions, outside: ReadonlySet<string>): Promise<Attempt | BundleRefusal> {
   const { rolldown } = await import('rolldown')
-  const root = resolve(options.root)
+  // As the bundler names what it finds: a root behind a link would lie outside of itself.
+  const root = await realpath(options.root)
   const found = new Set(outside)
   const logs: RolldownLog[] = []
   const entryDirectory = posix.dirname(options.entry)
@@ -93,14 +96,15 @@ async function attempt(options: BundleOptions, outside: ReadonlySet<string>): Pr
         platform: 'node' as const,
         external: (id: string): boolean => isBuiltin(id) || id === 'skep' || id.startsWith('skep/') || id.endsWith('.node') || outside.has(packageOfImport(id)),
       }
-  const shim = shimPlugin(join(root, options.entry), commonNames ?? [])
+  const plugins = [shimPlugin(join(root, options.entry), commonNames ?? []), namelessPlugin(root)]
   try {
     const build = await rolldown({
       input: { [stem]: commonNames === undefined ? join(root, options.entry) : SHIM_ID },
       cwd: root,
       ...target,
       onLog: (_level, log) => logs.push(log),
-      plugins: isGuest ? [shim] : [shim, positionPlugin(root, entryDirectory, join(root, options.entry), names), besidePlugin(found)],
+      experimental: { attachDebugInfo: 'none' },
+      plugins: isGuest ? plugins : [...plugins, positionPlugin(root, entryDirectory, join(root, options.entry), names), besidePlugin(found)],
     })
     try {
       const output = await build.generate({
@@ -111,6 +115,7 @@ async function attempt(options: BundleOptions, outside: ReadonlySet<string>): Pr
         comments: { legal: false, annotation: true, jsdoc: false },
         sourcemap: true,
         sourcemapExcludeSources: true,
+        sourcemapPathTransform: (source) => sourceName(root, entryDirectory, resolve(root, entryDirectory, source)),
         // Only when a module speaks of it: an unused line would be one more line to compile in every function.
         banner: (chunk) => (chunk.moduleIds.some((id) => positioned.has(id)) ? `const ${BUNDLE_DIRECTORY} = import.meta.dirname;` : ''),
       })
@@ -138,6 +143,41 @@ function shimPlugin(entry: string, names: readonly string[]): Plugin {
   }
 }
 
+/**
+ * The bundler names a variable of `index.ts` by its directory. Where that is the root or above it, another checkout has another name: such a module
+ * is `index$.ts` to the bundler.
+ */
+function namelessPlugin(root: string): Plugin {
+  const renamed = new Set<string>()
+  return {
+    name: 'nameless',
+    async resolveId(source, importer, extra) {
+      // A package's modules do not import the function's.
+      if (importer !== undefined && packageOf(importer) !== undefined) return null
+      const found = await this.resolve(source, importer, { ...extra, skipSelf: true })
+      if (found === null || found.external !== false || !/\/index\.(?:[cm]?[jt]sx?|json)$/.test(found.id) || !`${root}/`.startsWith(`${dirname(found.id)}/`)) return null
+      const id = found.id.replace(/\.\w+$/, '$$$&')
+      renamed.add(id)
+      return { ...found, id }
+    },
+    load: { filter: { id: /\/index\$\.\w+$/ }, handler: (id) => (renamed.has(id) ? readFile(plain(id), 'utf8') : null) },
+  }
+}
+
+/** What the bundler says, with the names that files have. */
+function plain(said: string): string {
+  return said.replaceAll(/\bindex\$(?=\.\w)/g, 'index')
+}
+
+/** What the source map, and so a stack trace, calls a module: where it lies beside the bundle, or in which package. */
+function sourceName(root: string, entryDirectory: string, id: string): string {
+  const file = plain(id)
+  const path = relative(root, file)
+  if (!path.startsWith('../')) return posix.relative(entryDirectory, path)
+  const inPackage = file.lastIndexOf('/node_modules/')
+  return posix.relative(entryDirectory, inPackage >= 0 ? file.slice(inPackage + 1) : `outside/${basename(file)}`)
+}
+
 /** Modules whose text names the bundle's directory. Ids are absolute paths, so builds do not confuse each other. */
 const positioned = new Set<string>()
 
@@ -147,8 +187,8 @@ function positionPlugin(root: string, entryDirectory: string, entry: string, nam
     transform: {
       filter: { id: { include: /\.[cm]?[jt]sx?$/, exclude: /\/node_modules\// } },
       handler(code, id) {
-        const path = relative(root, id)
-        let text = id === entry ? code + missingExport(code, names) : code
+        const path = relative(root, plain(id))
+        let text = plain(id) === entry ? code + missingExport(code, names) : code
         if (!path.startsWith('..')) text = rewritePosition(text, path, entryDirectory)
         if (text.includes(BUNDLE_DIRECTORY)) positioned.add(id)
         else positioned.delete(id)
@@ -181,7 +221,7 @@ function bundleOf(output: RolldownOutput, entryDirectory: string, root: string):
     files.set(path, { bytes: Buffer.from(item.type === 'chunk' ? item.code : item.source), executable: false })
     if (item.type === 'chunk' && item.isEntry) main = item
   }
-  const sources = (main?.moduleIds ?? []).filter((id) => id.startsWith('/') && packageOf(id) === undefined)
+  const sources = (main?.moduleIds ?? []).filter((id) => id.startsWith('/') && packageOf(id) === undefined).map(plain)
   return { files, entry: posix.join(entryDirectory, main?.fileName ?? ''), warnings: [], sources: sources.length === 0 ? [root] : sources }
 }
 
@@ -207,11 +247,11 @@ function refusalOf(thrown: unknown, root: string): BundleRefusal {
 }
 
 function codeInvalid(log: RolldownLog, root: string, what: string): PlatformError {
-  const file = relative(root, log.loc?.file ?? log.id ?? '')
+  const file = relative(root, plain(log.loc?.file ?? log.id ?? ''))
   const line = log.loc?.line ?? 0
   const column = (log.loc?.column ?? 0) + 1
-  const frame = log.frame ?? ''
-  return new PlatformError('CODE_INVALID', `${file}:${line}:${column}: ${what}.${frame === '' ? '' : `\n${frame}`}`, { details: { file, line, column, frame } })
+  const frame = plain(log.frame ?? '')
+  return new PlatformError('CODE_INVALID', `${file}:${line}:${column}: ${plain(what)}.${frame === '' ? '' : `\n${frame}`}`, { details: { file, line, column, frame } })
 }
 
 function firstLine(message: string): string {

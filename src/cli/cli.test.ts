@@ -12,6 +12,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, describe, test } from 'node:test'
+import { COLOR_HEADER, COLOR_LENGTH_MAX } from '#contract/color.ts'
 import { everyCommand, buildProgram } from './program.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'skep-cli-'))
@@ -74,6 +75,9 @@ describe('skep', () => {
     for (const [args, words] of [
       [['invoke', 'f', '--data', '{name: 1}'], /--data is not JSON/],
       [['invoke', 'f', '--data', '1', '--file', 'x'], /exclude each other/],
+      [['invoke', 'f', '--color', 'x'.repeat(COLOR_LENGTH_MAX + 1)], /at most 128 characters; this is 129 characters/],
+      [['invoke', 'f', '--async', '--color', 'snow☃'], /--color has the character "☃"/],
+      [['invoke', 'f', '--color', 'a\nb'], /--color has the character "\\n"/],
       [['deploy', '-'], /--name/],
       [['deploy', 'x.ts', '--kind', 'cobol'], /--kind is "cobol"/],
       [['deploy', 'x.ts', '--memory', 'much'], /--memory is "much"/],
@@ -108,6 +112,27 @@ describe('skep', () => {
       await skep(['list', '--url', `${url}/other`], { env: { SKEP_DATA: data } })
       await skep(['list'], { env: { SKEP_URL: url, SKEP_KEY: 'mine', SKEP_DATA: data } })
       assert.deepEqual(seen, ['Bearer secret-key', undefined, 'Bearer mine'])
+    } finally {
+      server.close()
+    }
+  })
+
+  test('invoke sends its colour with the request, now and later, and none when there is none', async () => {
+    const seen: unknown[] = []
+    const server = createServer((request, response) => {
+      seen.push([new URL(request.url!, 'http://x').searchParams.get('async'), request.headers[COLOR_HEADER]])
+      response.writeHead(202, { 'content-type': 'application/json', 'x-skep-invocation-id': '0'.repeat(32) })
+      request.resume().on('end', () => response.end('{"id":"1"}'))
+    }).listen(0, '127.0.0.1')
+    await new Promise((resolve) => server.once('listening', resolve))
+    const env = { SKEP_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, SKEP_KEY: 'k' }
+    try {
+      const longest = 'ü'.repeat(COLOR_LENGTH_MAX)
+      for (const words of [['--color', 'user-7'], ['--async', '--color', longest], ['--color', ''], []]) {
+        const { code, stderr } = await skep(['invoke', 'f', ...words], { env })
+        assert.equal(code, 0, stderr)
+      }
+      assert.deepEqual(seen, [[null, 'user-7'], ['true', longest], [null, undefined], [null, undefined]])
     } finally {
       server.close()
     }

@@ -11,6 +11,7 @@ export function addInvocationCommands(program: Command): void {
     .option('--type <mime>', 'content type of the body (default: application/json for --data, else by the file name)')
     .option('-a, --async', 'answer when it is durably queued')
     .option('--idempotency-key <text>', 'run at most once for this key (with --async)')
+    .option('--color <text>', 'hint: invocations of one colour share an instance where it has room (at most 128 characters)')
     .option('-o, --output <path>', 'write the answer to a file')
     .action(lazy(() => import('./commands/invoke.ts').then((module) => module.invoke)))
 

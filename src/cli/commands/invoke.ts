@@ -8,6 +8,7 @@ import type { IncomingMessage } from 'node:http'
 import { extname } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { COLOR_HEADER, parseColor } from '#contract/color.ts'
 import { PlatformError } from '#contract/errors.ts'
 import type { InvocationRecord } from '#contract/invocation-record.ts'
 import { errorOf, readBytes } from '../api-client.ts'
@@ -40,6 +41,8 @@ function requestOf(options: CommandOptions): ApiRequest {
   if (data !== undefined && file !== undefined) throw new PlatformError('INPUT_INVALID', '--data and --file exclude each other: there is one body.')
   const headers: Record<string, string> = {}
   if (options['idempotencyKey'] !== undefined) headers['idempotency-key'] = options['idempotencyKey'] as string
+  const color = colorOf(options)
+  if (color !== undefined) headers[COLOR_HEADER] = color
   const type = options['type'] as string | undefined
   if (file !== undefined && file !== '-') {
     const info = statSync(file, { throwIfNoEntry: false })
@@ -54,7 +57,16 @@ function requestOf(options: CommandOptions): ApiRequest {
   }
   if (data !== undefined && type === undefined) checkJson(data)
   headers['content-type'] = type ?? 'application/json'
-  return { method: 'POST', headers, body: data ?? '{}' }
+  // Bytes: with a string, Node would write the headers as UTF-8, too, where HTTP has Latin-1.
+  return { method: 'POST', headers, body: Buffer.from(data ?? '{}') }
+}
+
+/** Checked as the gateway does, and that it fits into a header. */
+function colorOf(options: CommandOptions): string | undefined {
+  const color = parseColor(options['color'])
+  const unfit = /[^\t\x20-\x7e\x80-\xff]/u.exec(color ?? '')?.[0]
+  if (unfit !== undefined) throw new PlatformError('INPUT_INVALID', `--color has the character ${JSON.stringify(unfit)}, which no HTTP header can have. Use an id, or a digest of the text.`)
+  return color
 }
 
 /** A shell eats quotes: better said here than as an answer from the other side. */
