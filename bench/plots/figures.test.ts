@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { restoreModes } from '#contract/start-figures.ts'
+import { widthOf } from '#measure/report/plots/svg.ts'
 import { allFigures, concurrencyFigure, contiguityFigure, designsFigure, distributionFigure, footprintFigure, reuseFigure, tenFunctionsFigure } from './figures.ts'
 import { drawFigures } from './main.ts'
 import { readResults } from './results.ts'
@@ -30,6 +31,10 @@ const results: PlotResults = {
 /** What a person reads. */
 function textsOf(svg: string): string[] {
   return [...svg.matchAll(/<text[^>]*>([^<]*)<\/text>/g)].map((match) => match[1]!)
+}
+
+function numberOf(text: string, attribute: string): number {
+  return Number(new RegExp(`\\b${attribute}="([\\d.]+)"`).exec(text)![1])
 }
 
 /** Elements are closed in order, attributes are quoted, coordinates are numbers: enough that every reader takes it. */
@@ -54,6 +59,21 @@ describe('figures', () => {
     for (const said of ['232', '118', '71', '60', '3.9×', '43', '533', 'Thesis, helloworld']) assert(texts.includes(said), said)
     assert.equal(texts.filter((said) => said === 'REAP').length, 2)
     assert(texts.includes('Here: a machine with &lt;2&gt; cores &amp; a disk'))
+  })
+
+  test('of designs has room for every label, however many bars there are', () => {
+    for (let count = 1; count <= restoreModes.length; count++) {
+      const svg = designsFigure({ designs: { function: 'hello', values: restoreModes.slice(0, count).map((design) => ({ design, ms: 5 })) } })!
+      const all = [...svg.matchAll(/<text ([^>]*)>([^<]*)</g)].map(([, attributes, said]) => ({ said: said!, x: numberOf(attributes!, 'x'), y: numberOf(attributes!, 'y'), isCentred: attributes!.includes('"middle"'), half: widthOf(said!, 11) / 2 }))
+      const end = all.find(({ said }) => said.startsWith('Thesis'))!.x
+      const ours = all.filter(({ x, isCentred }) => isCentred && x < end)
+      assert(ours.length >= 2 * count)
+      for (const one of ours) {
+        assert(one.x + one.half <= end, one.said)
+        for (const other of ours) assert(one === other || one.y !== other.y || Math.abs(one.x - other.x) >= one.half + other.half, `${one.said} touches ${other.said}, of ${count}`)
+      }
+      assert(numberOf(svg, 'width') >= end + 220)
+    }
   })
 
   test('of ten functions has a row for each, the thesis\'s values in its columns, and the mean speed-up', () => {

@@ -6,7 +6,7 @@
  * so the two never share an axis of milliseconds, except for the logarithmic one of Figure 5.4, where slopes are compared.
  */
 import type { RestoreMode } from '#contract/start-figures.ts'
-import { barPanel } from '#measure/report/plots/bars.ts'
+import { barPanel, barPanelWidth } from '#measure/report/plots/bars.ts'
 import type { Bar, BarGroup } from '#measure/report/plots/bars.ts'
 import { figure, HEAD, legend, MARGIN, WIDTH } from '#measure/report/plots/figure.ts'
 import { distribution, linePanel } from '#measure/report/plots/lines.ts'
@@ -32,16 +32,17 @@ export function designsFigure(results: PlotResults): string | undefined {
   if (designs === undefined) return undefined
   const ours = groups(designs.values.map(({ design, ms, bandwidthMbPerS, lowMs, highMs }) => ({ design, ms, bandwidthMbPerS, spread: spreadOf(lowMs, highMs) })), false)
   const theirs = groups(thesisDesigns.map(({ design, ms, bandwidthMbPerS }) => ({ design, ms, bandwidthMbPerS, spread: {} })), true)
-  // As wide as they have bars, but the thesis's wide enough for its heading.
+  // As wide as they have bars, but the thesis's wide enough for its heading, and ours for its labels.
   const width = WIDTH - 3 * MARGIN
   const theirWidth = Math.max(220, (width * theirs.length) / (ours.length + theirs.length))
+  const ourWidth = Math.max(width - theirWidth, barPanelWidth(ours))
   const height = 280
   const content = [
-    ...barPanel({ x: MARGIN, y: HEAD, width: width - theirWidth, height }, { heading: `Here, ${designs.function}`, unit: 'ms', groups: ours }),
-    ...barPanel({ x: 2 * MARGIN + width - theirWidth, y: HEAD, width: theirWidth, height }, { heading: 'Thesis, helloworld', unit: 'ms', groups: theirs }),
+    ...barPanel({ x: MARGIN, y: HEAD, width: ourWidth, height }, { heading: `Here, ${designs.function}`, unit: 'ms', groups: ours }),
+    ...barPanel({ x: 2 * MARGIN + ourWidth, y: HEAD, width: theirWidth, height }, { heading: 'Thesis, helloworld', unit: 'ms', groups: theirs }),
   ]
   const title = 'Cold start by restore design (thesis, Figure 5.2)'
-  return figure({ title, note: 'Over a bar: ms, times faster than vanilla, and the bandwidth it reached, MB/s. Two machines: compare the shapes.', results, height: HEAD + height, content })
+  return figure({ title, note: 'Over a bar: ms, times faster than vanilla, and the bandwidth it reached, MB/s. Two machines: compare the shapes.', results, height: HEAD + height, width: ourWidth + theirWidth + 3 * MARGIN, content })
 }
 
 /** Figures 4.2 and 5.3: where the time of a cold invocation goes, restored lazily and with REAP, per function. */

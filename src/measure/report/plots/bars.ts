@@ -41,6 +41,13 @@ export interface BarPanel {
 
 const LEFT = 48
 const LINE = 14
+const LABEL_GAP = 6
+
+/** From here on, no label touches its neighbour. */
+export function barPanelWidth(groups: readonly BarGroup[]): number {
+  const widest = Math.max(0, ...groups.flatMap(({ label }) => label.split(/[ -]/)).map((word) => widthOf(word, 11)))
+  return LEFT + groups.length * (widest + LABEL_GAP)
+}
 
 /** Draws a panel into a box, axis and labels inside of it. */
 export function barPanel(box: Box, { heading, unit, groups }: BarPanel): string[] {

@@ -1,4 +1,4 @@
-/** A whole figure: title, note, legend, and the panels that it is given, on paper of one width. */
+/** A whole figure: title, note, legend, and the panels that it is given, on paper of one width; wider only where labels need it. */
 import { document, rect, text, widthOf } from './svg.ts'
 
 export const WIDTH = 760
@@ -14,16 +14,18 @@ export interface FigureOptions {
   readonly results: { readonly machine?: string | undefined }
   /** Without the foot. */
   readonly height: number
+  /** Default: {@link WIDTH}. */
+  readonly width?: number
   readonly content: readonly string[]
 }
 
 export function figure(options: FigureOptions): string {
-  const { title, note, results, content } = options
+  const { title, note, results, content, width = WIDTH } = options
   const { machine } = results
   const height = options.height + (machine === undefined ? 12 : 26)
   const words = [text(title, { x: MARGIN, y: 24, class: 'ink title' }), text(note, { x: MARGIN, y: 42, class: 'muted small' })]
   if (machine !== undefined) words.push(text(`Here: ${machine}`, { x: MARGIN, y: height - 10, class: 'muted small' }))
-  return document({ width: WIDTH, height, title, description: note, content: [...words, ...content] })
+  return document({ width, height, title, description: note, content: [...words, ...content] })
 }
 
 /** In one row from the left margin: colours of series, and other signs. */
