@@ -6,10 +6,13 @@ import type { Quotas } from './quota.ts'
 export class QuotaAdmission implements Admission {
   readonly #quotas: Quotas
   readonly #nowMs: () => number
+  readonly #counted: string
 
-  constructor(options: { readonly quotas: Quotas; readonly nowMs: () => number }) {
+  /** @param options.counted What is admitted, in the plural, for messages. Default: invocations. */
+  constructor(options: { readonly quotas: Quotas; readonly nowMs: () => number; readonly counted?: string }) {
     this.#quotas = options.quotas
     this.#nowMs = options.nowMs
+    this.#counted = options.counted ?? 'invocations'
   }
 
   admit(namespace: string): void {
@@ -17,11 +20,11 @@ export class QuotaAdmission implements Admission {
     if (admission.kind === 'accepted') return
     const { limit, retryAfterMs } = admission
     if (admission.kind === 'rate') {
-      throw new PlatformError('RATE_EXCEEDED', `Namespace ${namespace} may have ${limit} invocations a minute; send again in ${Math.ceil(retryAfterMs)} ms, or have its quota raised.`, {
+      throw new PlatformError('RATE_EXCEEDED', `Namespace ${namespace} may have ${limit} ${this.#counted} a minute; send again in ${Math.ceil(retryAfterMs)} ms, or have its quota raised.`, {
         details: { limit, retryAfterMs },
       })
     }
-    throw new PlatformError('CONCURRENCY_EXCEEDED', `Namespace ${namespace} has ${limit} invocations under way, the most it may; send again when some have ended, or have its quota raised.`, {
+    throw new PlatformError('CONCURRENCY_EXCEEDED', `Namespace ${namespace} has ${limit} ${this.#counted} under way, the most it may; send again when some have ended, or have its quota raised.`, {
       details: { limit, retryAfterMs },
     })
   }

@@ -34,6 +34,7 @@ import { MemoryQuotaHost } from '#gateway/quota-memory.ts'
 import { Quotas } from '#gateway/quota.ts'
 import { Buckets } from '#registry/buckets/buckets.ts'
 import { S3Credentials } from '#registry/buckets/credentials.ts'
+import { UploadExpiry } from '#registry/buckets/upload-expiry.ts'
 import { FunctionRegistry } from '#registry/functions.ts'
 import { ensureLocalKey } from '#registry/local-key.ts'
 import { NamespaceRegistry, quotaDefaults } from '#registry/namespaces.ts'
@@ -139,6 +140,8 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   }
   onClose(() => s3.credentials.close())
   onClose(() => s3.buckets.close())
+  const uploadExpiry = new UploadExpiry({ store, uploads: s3.buckets.uploads, clock, warn })
+  onClose(() => uploadExpiry.close())
 
   const memory = process.env['SKEP_SHARED_MEMORY'] === 'off' ? undefined : sharedMemory()
   const transfers = await openTransfers({
@@ -266,7 +269,11 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   const authenticator = new Authenticator({ namespaces })
   onClose(() => authenticator.close())
   const quotas = new Quotas({ limitsOf: (namespace) => namespaces.required(namespace).quotas })
-  namespaces.onNamespaceChange((name, namespace) => quotas.changed(name, namespace?.quotas))
+  // The same limits, counted on their own: objects and invocations don't take each other's.
+  const s3Quotas = new Quotas({ limitsOf: (namespace) => namespaces.required(namespace).quotas })
+  namespaces.onNamespaceChange((name, namespace) => {
+    for (const counted of [quotas, s3Quotas]) counted.changed(name, namespace?.quotas)
+  })
   const front: Front = new Front({
     invoker,
     resolve,
@@ -280,6 +287,9 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
     s3: createS3({
       ...s3,
       nowMs,
+      monotonicUs: clock.monotonicUs,
+      admission: new QuotaAdmission({ quotas: s3Quotas, nowMs: () => clock.monotonicUs() / 1000, counted: 'S3 requests' }),
+      onEnded: telemetry.s3.add,
       onPlatformError: (error, request) => log.error('an S3 request failed by the platform\'s fault', { url: request.url, error: error instanceof Error ? error.stack : String(error) }),
     }),
     metrics: () => ({ type: EXPOSITION_TYPE, text: telemetry.metrics.expose() }),
@@ -296,6 +306,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
   activator.start()
   asyncQueue.start()
   inputs.start()
+  uploadExpiry.start()
   exposePlatform(telemetry.metrics, { activator, worker, invoker, snapshots })
   exposeTransfers(telemetry.metrics, transfers)
   // What a killed platform left behind is nobody's any more; the store's lock says that no other platform is here.
@@ -321,6 +332,7 @@ async function open(options: PlatformOptions, onClose: (close: () => unknown) =>
       await telemetry.close()
       authenticator.close()
       s3.credentials.close()
+      await uploadExpiry.close()
       s3.buckets.close()
       functions.close()
       namespaces.close()

@@ -15,6 +15,7 @@ import { LogStore } from './log-store.ts'
 import type { LogStoreConfig } from './log-store.ts'
 import { RecordLog } from './record-log.ts'
 import type { RecordLogConfig } from './record-log.ts'
+import { S3Metrics } from './s3-metrics.ts'
 import { Stats } from './stats.ts'
 import { TraceExporter } from './trace-exporter.ts'
 import type { TraceExporterConfig } from './trace-exporter.ts'
@@ -38,6 +39,7 @@ export interface TelemetryOptions {
 
 export class Telemetry {
   readonly metrics: Metrics
+  readonly s3: S3Metrics
   readonly records: RecordLog
   readonly logs: LogStore
   readonly stats: Stats
@@ -54,6 +56,7 @@ export class Telemetry {
     this.usage = new UsageSampler({ clock, readStat: options.readStat ?? (() => readFileSync('/proc/stat', 'latin1')) })
     this.traces = options.traces && new TraceExporter({ config: options.traces, clock, random, log: log.child({ part: 'traces' }) })
     this.#counted = new InvocationMetrics(this.metrics, { ...(options.isDeployed && { isDeployed: options.isDeployed }) })
+    this.s3 = new S3Metrics(this.metrics)
     this.usage.expose(this.metrics)
     this.#exposeLosses()
   }

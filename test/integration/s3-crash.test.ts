@@ -2,7 +2,7 @@
  * Goal: what an S3 client was told is stored is there after `kill -9`, whole; what was on its way leaves nothing.
  *
  * Method: the platform is killed while clients put, replace, delete and upload parts; what was acknowledged is known to the test alone. After a start
- * on the same data everything is read again, deleted, and the directory of blobs is looked at.
+ * on the same data everything is read again, deleted, and the directory of blobs is looked at. A week is passed by writing an earlier beginning into the store.
  */
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
@@ -15,6 +15,9 @@ import {
   AbortMultipartUploadCommand, CompleteMultipartUploadCommand, CreateBucketCommand, CreateMultipartUploadCommand, DeleteObjectCommand, GetObjectCommand, ListMultipartUploadsCommand, ListPartsCommand,
   PutObjectCommand, UploadPartCommand, paginateListObjectsV2,
 } from '@aws-sdk/client-s3'
+import type { UploadEntity } from '#registry/buckets/objects.ts'
+import { UPLOAD_KEPT_MS } from '#registry/buckets/upload-expiry.ts'
+import { openSqliteStore } from '#store/sqlite-store.ts'
 import { startTestPlatform, until } from '../kit/platform.ts'
 import { s3Client, s3Credentials } from '../kit/s3.ts'
 
@@ -89,6 +92,40 @@ test('kill -9 under load: every acknowledged object is there, and nothing else t
 
     for (const Key of [...found.keys(), 'multi']) await again.send(new DeleteObjectCommand({ Bucket, Key }))
     assert.deepEqual(files(data), [])
+    again.destroy()
+  } finally {
+    rmSync(data, { recursive: true, force: true })
+  }
+})
+
+test('an upload that was begun a week ago is gone after a start, with its part and the quota it held; a young one stays', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'skep-test-'))
+  try {
+    const first = await startTestPlatform({ data })
+    const credentials = await s3Credentials(first)
+    const s3 = s3Client(first, credentials)
+    await s3.send(new CreateBucketCommand({ Bucket }))
+    const begin = async (Key: string): Promise<string> => {
+      const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key }))
+      await s3.send(new UploadPartCommand({ Bucket, Key, UploadId, PartNumber: 1, Body: randomBytes(1000) }))
+      return UploadId!
+    }
+    const [old, young] = [await begin('a/b'), await begin('a/b')]
+    s3.destroy()
+    await first.kill()
+    await first[Symbol.asyncDispose]()
+
+    const store = await openSqliteStore({ path: join(data, 'store.sqlite') })
+    const [stored] = (await store.list<UploadEntity>('s3-uploads')).filter(({ value }) => value.id === old)
+    await store.put('s3-uploads', stored!.key, { ...stored!.value, startedAtMs: stored!.value.startedAtMs - UPLOAD_KEPT_MS })
+    await store.close()
+
+    await using second = await startTestPlatform({ data })
+    const again = s3Client(second, credentials)
+    await until(async () => (await second.send('/v1/s3/usage')).json<{ bytes: number }>().bytes === 1000, 'its quota is given back')
+    assert.deepEqual((await again.send(new ListMultipartUploadsCommand({ Bucket }))).Uploads!.map((one) => one.UploadId), [young])
+    assert.equal(files(data).length, 1)
+    await assert.rejects(again.send(new ListPartsCommand({ Bucket, Key: 'a/b', UploadId: old })), { name: 'NoSuchUpload' })
     again.destroy()
   } finally {
     rmSync(data, { recursive: true, force: true })

@@ -17,8 +17,10 @@ import {
   GetBucketLocationCommand, GetObjectCommand, GetObjectTaggingCommand, HeadBucketCommand, HeadObjectCommand, ListBucketsCommand, ListMultipartUploadsCommand, ListObjectsCommand, ListObjectsV2Command,
   ListPartsCommand, PutObjectCommand, PutObjectTaggingCommand, UploadPartCommand, UploadPartCopyCommand, paginateListObjectsV2,
 } from '@aws-sdk/client-s3'
-import type { S3Client } from '@aws-sdk/client-s3'
+import type { S3Client, UploadPartCommandInput } from '@aws-sdk/client-s3'
 import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
+import { startChecksum } from '#gateway/s3/checksums.ts'
+import type { ChecksumAlgorithm } from '#gateway/s3/checksums.ts'
 import { open, send } from '../kit/http.ts'
 import { peakResidentMb, startTestPlatform, until } from '../kit/platform.ts'
 import type { TestPlatform } from '../kit/platform.ts'
@@ -43,6 +45,8 @@ describe('the S3 API', () => {
   let platform: TestPlatform
   let credentials: S3Credentials
   let s3: S3Client
+  /** Computes no checksums. */
+  let plain: S3Client
   const put = (Key: string, Body: string | Uint8Array, more = {}) => s3.send(new PutObjectCommand({ Bucket, Key, Body, ...more }))
   const get = async (Key: string, more = {}): Promise<Buffer> => Buffer.from(await (await s3.send(new GetObjectCommand({ Bucket, Key, ...more }))).Body!.transformToByteArray())
   const keys = async (more = {}): Promise<string[]> => ((await s3.send(new ListObjectsV2Command({ Bucket, ...more }))).Contents ?? []).map((one) => one.Key!)
@@ -51,10 +55,12 @@ describe('the S3 API', () => {
     platform = await startTestPlatform()
     credentials = await s3Credentials(platform)
     s3 = s3Client(platform, credentials)
+    plain = s3Client(platform, credentials, { requestChecksumCalculation: 'WHEN_REQUIRED' })
     await s3.send(new CreateBucketCommand({ Bucket }))
   })
   after(async () => {
     s3.destroy()
+    plain.destroy()
     await platform[Symbol.asyncDispose]()
   })
 
@@ -260,6 +266,56 @@ describe('the S3 API', () => {
     assert.equal(blobs(platform), before)
     await assert.rejects(s3.send(new UploadPartCommand({ ...givenUp, PartNumber: 1, Body: 'x' })), withError('NoSuchUpload', 404))
     for (const Key of ['multi copy', 'from copy']) await s3.send(new DeleteObjectCommand({ Bucket, Key }))
+  })
+
+  test('the checksum of a whole object in parts is checked and kept: FULL_OBJECT from the parts, without reading them again', async () => {
+    const pieces = [randomBytes(5 * MB), randomBytes(5 * MB + 3), Buffer.from('tail')]
+    const whole = Buffer.concat(pieces)
+    const putPlain = async (where: UploadPartCommandInput, body: BodyInit): Promise<string> => (await fetch(await getSignedUrl(plain, new UploadPartCommand(where)), { method: 'PUT', body })).headers.get('etag')!
+    const fullObject = (algorithm: ChecksumAlgorithm): string => {
+      const running = startChecksum(algorithm)
+      running.update(whole)
+      return running.digest()
+    }
+    for (const [ChecksumAlgorithm, field] of [['CRC32', 'ChecksumCRC32'], ['CRC32C', 'ChecksumCRC32C'], ['CRC64NVME', 'ChecksumCRC64NVME']] as const) {
+      const Key = `whole ${ChecksumAlgorithm}`
+      const { UploadId, ChecksumType } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key, ChecksumAlgorithm, ChecksumType: 'FULL_OBJECT' }))
+      assert.equal(ChecksumType, 'FULL_OBJECT')
+      const upload = { Bucket, Key, UploadId }
+      const Parts: { PartNumber: number; ETag: string | undefined }[] = []
+      for (const [index, piece] of pieces.entries()) {
+        // The last one without a checksum of its own: with a presigned URL nothing is computed by the client.
+        const where = { ...upload, PartNumber: index + 1 }
+        const ETag = index === 2 ? await putPlain(where, piece) : (await s3.send(new UploadPartCommand({ ...where, Body: piece, ChecksumAlgorithm }))).ETag
+        Parts.push({ PartNumber: index + 1, ETag })
+      }
+      const value = fullObject(ChecksumAlgorithm.toLowerCase() as ChecksumAlgorithm)
+      const complete = (more: object) => s3.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts }, ...more }))
+      const wrong = `${value[0] === 'A' ? 'B' : 'A'}${value.slice(1)}`
+      await assert.rejects(complete({ [field]: wrong, ChecksumType: 'FULL_OBJECT' }), withError('BadDigest', 400))
+      await assert.rejects(complete({ ChecksumSHA256: createHash('sha256').update(whole).digest('base64'), ChecksumType: 'FULL_OBJECT' }), withError('InvalidRequest', 400))
+      await assert.rejects(get(Key), withError('NoSuchKey', 404))
+      const done = await complete({ [field]: value, ChecksumType: 'FULL_OBJECT' })
+      assert.deepEqual([done[field], done.ChecksumType], [value, 'FULL_OBJECT'])
+      const head = await s3.send(new HeadObjectCommand({ Bucket, Key, ChecksumMode: 'ENABLED' }))
+      assert.deepEqual([head[field], head.ChecksumType], [value, 'FULL_OBJECT'])
+      // The client checks what it reads against it.
+      assert.ok((await get(Key, { ChecksumMode: 'ENABLED' })).equals(whole))
+      const copy = await s3.send(new CopyObjectCommand({ Bucket, Key: 'copy', CopySource: `${Bucket}/${encodeURIComponent(Key)}` }))
+      assert.deepEqual([copy.CopyObjectResult![field], copy.CopyObjectResult!.ChecksumType], [value, 'FULL_OBJECT'])
+      // A part copied on the platform has one too.
+      const again = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'copied', ChecksumAlgorithm, ChecksumType: 'FULL_OBJECT' }))
+      const copied = { Bucket, Key: 'copied', UploadId: again.UploadId }
+      const part = await s3.send(new UploadPartCopyCommand({ ...copied, PartNumber: 1, CopySource: `${Bucket}/${encodeURIComponent(Key)}` }))
+      await s3.send(new CompleteMultipartUploadCommand({ ...copied, MultipartUpload: { Parts: [{ PartNumber: 1, ETag: part.CopyPartResult!.ETag }] }, [field]: value, ChecksumType: 'FULL_OBJECT' }))
+      for (const one of [Key, 'copy', 'copied']) await s3.send(new DeleteObjectCommand({ Bucket, Key: one }))
+    }
+    await assert.rejects(s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'sha', ChecksumAlgorithm: 'SHA256', ChecksumType: 'FULL_OBJECT' })), withError('InvalidRequest', 400))
+    const { UploadId } = await s3.send(new CreateMultipartUploadCommand({ Bucket, Key: 'unknown' }))
+    const upload = { Bucket, Key: 'unknown', UploadId }
+    const ETag = await putPlain({ ...upload, PartNumber: 1 }, 'x')
+    await assert.rejects(s3.send(new CompleteMultipartUploadCommand({ ...upload, MultipartUpload: { Parts: [{ PartNumber: 1, ETag }] }, ChecksumCRC32C: 'AAAAAA==', ChecksumType: 'FULL_OBJECT' })), withError('InvalidRequest', 400))
+    await s3.send(new AbortMultipartUploadCommand(upload))
   })
 
   test('presigned URLs, with fetch', async () => {

@@ -9,6 +9,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Fingerprint, Incoming } from '#registry/buckets/objects.ts'
 import type { Identity } from './authentication.ts'
 import { decodeChunks } from './aws-chunked.ts'
+import type { S3Call, Traffic } from './call.ts'
 import { checksumAlgorithms, isChecksumAlgorithm, startChecksum } from './checksums.ts'
 import type { ChecksumAlgorithm, RunningChecksum } from './checksums.ts'
 import { S3Error } from './errors.ts'
@@ -20,21 +21,26 @@ export const UPLOAD_BYTES_MAX = 5 * 1024 ** 3
 const GATHERED_BYTES = 512 * 1024
 const PREFIX = 'x-amz-checksum-'
 
+type BodyCall = Pick<S3Call, 'request' | 'identity' | 'traffic'>
 type Headers = IncomingMessage['headers']
 
 type Payload =
   | { readonly kind: 'plain'; readonly sha256: string | undefined }
   | { readonly kind: 'chunked'; readonly signed: boolean; readonly trailer: boolean }
 
-/** @throws S3Error MissingContentLength, EntityTooLarge, InvalidRequest, InvalidDigest. Nothing is read yet. */
-export function openBody(request: IncomingMessage, identity: Identity): Incoming {
+/**
+ * @param computed The checksum to know also when none was sent.
+ * @throws S3Error MissingContentLength, EntityTooLarge, InvalidRequest, InvalidDigest. Nothing is read yet.
+ */
+export function openBody({ request, identity, traffic }: BodyCall, computed?: ChecksumAlgorithm): Incoming {
   const { headers } = request
   const payload = payloadOf(identity.payload)
   const bytes = lengthOf(headers, payload.kind)
   const md5Wanted = md5Of(headers)
   const wanted = checksumOf(headers, payload)
   const md5 = createHash('md5')
-  const running: RunningChecksum | undefined = wanted === undefined ? undefined : startChecksum(wanted.algorithm)
+  const algorithm = wanted?.algorithm ?? computed
+  const running: RunningChecksum | undefined = algorithm === undefined ? undefined : startChecksum(algorithm)
   let checksumWanted = wanted?.value
   const trailer = (name: string, value: string): void => {
     if (wanted !== undefined && name === PREFIX + wanted.algorithm) checksumWanted = value
@@ -43,7 +49,7 @@ export function openBody(request: IncomingMessage, identity: Identity): Incoming
     let read = 0
     let gathered: Uint8Array[] = []
     let begun = 0
-    for await (const piece of decoded(request, identity, payload, bytes, trailer)) {
+    for await (const piece of decoded(unbroken(request, traffic), identity, payload, bytes, trailer)) {
       read += piece.length
       md5.update(piece)
       running?.update(piece)
@@ -65,21 +71,24 @@ export function openBody(request: IncomingMessage, identity: Identity): Incoming
       }
       const found = md5.digest()
       if (md5Wanted !== undefined && !md5Wanted.equals(found)) throw new S3Error('BadDigest', 'The MD5 of the body is not what Content-MD5 says. Nothing was kept; send it again.')
-      if (wanted === undefined) return { md5: found.toString('hex') }
+      if (algorithm === undefined) return { md5: found.toString('hex') }
       const value = running!.digest()
+      const fingerprint = { md5: found.toString('hex'), checksum: { algorithm, value } }
+      if (wanted === undefined) return fingerprint
       if (checksumWanted === undefined) throw new S3Error('MalformedTrailerError', `x-amz-trailer announces ${PREFIX}${wanted.algorithm}, and it did not come.`)
       if (checksumWanted !== value) throw new S3Error('BadDigest', `The ${wanted.algorithm} of the body is ${value}, and ${checksumWanted.slice(0, 100)} was sent. Nothing was kept; send it again.`)
-      return { md5: found.toString('hex'), checksum: { algorithm: wanted.algorithm, value } }
+      return fingerprint
     },
   }
 }
 
 /** A whole small body. @throws S3Error EntityTooLarge and what {@link openBody} and its source throw. */
-export async function readBody(request: IncomingMessage, identity: Identity, bytesMax: number): Promise<string> {
+export async function readBody(call: BodyCall, bytesMax: number): Promise<string> {
+  const { headers } = call.request
   // A body without a length is none: a DELETE, say, or a POST that begins an upload.
-  const isEmpty = request.headers['content-length'] === undefined && request.headers['transfer-encoding'] === undefined
+  const isEmpty = headers['content-length'] === undefined && headers['transfer-encoding'] === undefined
   if (isEmpty) return ''
-  const body = openBody(request, identity)
+  const body = openBody(call)
   if (body.bytes > bytesMax) throw new S3Error('EntityTooLarge', `This body may have ${bytesMax} bytes, and ${body.bytes} are announced.`)
   const pieces: Uint8Array[] = []
   for await (const piece of body.source) pieces.push(piece)
@@ -88,17 +97,19 @@ export async function readBody(request: IncomingMessage, identity: Identity, byt
   return whole.toString('utf8')
 }
 
-function decoded(request: IncomingMessage, identity: Identity, payload: Payload, bytes: number, trailer: (name: string, value: string) => void): AsyncIterable<Uint8Array> {
-  const source = unbroken(request)
+function decoded(source: AsyncIterable<Buffer>, identity: Identity, payload: Payload, bytes: number, trailer: (name: string, value: string) => void): AsyncIterable<Uint8Array> {
   if (payload.kind === 'plain') return source
   const { key, scope, time, signature } = identity
   return decodeChunks(source, { bytes, signedTrailer: payload.signed && payload.trailer, trailer, ...(payload.signed && { signing: { key, scope, time, signature } }) })
 }
 
 /** What arrives, until the end or an error of our own when the client has gone. */
-async function* unbroken(request: IncomingMessage): AsyncGenerator<Buffer> {
+async function* unbroken(request: IncomingMessage, traffic: Traffic): AsyncGenerator<Buffer> {
   try {
-    for await (const piece of request.iterator({ destroyOnReturn: false })) yield piece as Buffer
+    for await (const piece of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+      traffic.bytesIn += piece.length
+      yield piece
+    }
   } catch (cause) {
     throw new S3Error('IncompleteBody', 'The connection ended before the body did. Nothing was kept; send it again.', { cause })
   }

@@ -23,10 +23,11 @@ export async function listBuckets({ response, buckets, identity, query }: S3Call
   ])
 }
 
-export async function createBucket({ request, response, buckets, identity, address: { namespace, bucket } }: S3Call): Promise<void> {
+export async function createBucket(call: S3Call): Promise<void> {
+  const { response, buckets, address: { namespace, bucket } } = call
   checkBucketName(bucket)
   // It may say a region: there is one.
-  const body = await readBody(request, identity, CONFIGURATION_BYTES_MAX)
+  const body = await readBody(call, CONFIGURATION_BYTES_MAX)
   if (body !== '') parseXml(body, 'CreateBucketConfiguration')
   if (buckets.list(namespace).length >= BUCKETS_MAX) throw new S3Error('TooManyBuckets', `Namespace ${namespace} has ${BUCKETS_MAX} buckets, which is the limit; delete some.`)
   await buckets.create(namespace, bucket).catch((thrown: unknown) => {

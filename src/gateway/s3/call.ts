@@ -6,6 +6,13 @@ import type { Identity } from './authentication.ts'
 import { S3Error } from './errors.ts'
 import { xmlDocument } from './xml.ts'
 
+/** Bytes of bodies, as they are on the wire. */
+export interface Traffic {
+  bytesIn: number
+  /** Of an object on its way out; other answers are short, and have their length. */
+  bytesOut: number
+}
+
 export interface S3Call {
   readonly request: IncomingMessage
   readonly response: ServerResponse
@@ -14,6 +21,7 @@ export interface S3Call {
   /** Empty where an operation is not about one. */
   readonly address: Address
   readonly query: ReadonlyMap<string, string>
+  readonly traffic: Traffic
 }
 
 /** What Node takes as the value of a header. */

@@ -8,6 +8,14 @@ import { crc32 } from 'node:zlib'
 
 export const checksumAlgorithms = ['crc32', 'crc32c', 'crc64nvme', 'sha1', 'sha256'] as const
 export type ChecksumAlgorithm = (typeof checksumAlgorithms)[number]
+export type CrcAlgorithm = 'crc32' | 'crc32c' | 'crc64nvme'
+
+/** All three begin with ones, end inverted, and take the lowest bit first. */
+export const crcPolynomials: Readonly<Record<CrcAlgorithm, { readonly bits: 32 | 64; readonly reflected: bigint }>> = {
+  crc32: { bits: 32, reflected: 0xedb88320n },
+  crc32c: { bits: 32, reflected: 0x82f63b78n },
+  crc64nvme: { bits: 64, reflected: 0x9a6c9329ac4bc9b5n },
+}
 
 export interface RunningChecksum {
   update(bytes: Uint8Array): void
@@ -17,6 +25,10 @@ export interface RunningChecksum {
 
 export function isChecksumAlgorithm(text: string): text is ChecksumAlgorithm {
   return (checksumAlgorithms as readonly string[]).includes(text)
+}
+
+export function isCrc(algorithm: ChecksumAlgorithm): algorithm is CrcAlgorithm {
+  return algorithm in crcPolynomials
 }
 
 export function startChecksum(algorithm: ChecksumAlgorithm): RunningChecksum {
@@ -47,11 +59,12 @@ function bigEndian(...words: readonly number[]): string {
 
 let table32c: Int32Array | undefined
 
-/** Castagnoli, reflected polynomial 0x82F63B78. */
+/** Castagnoli. */
 function crc32c(bytes: Uint8Array, before: number): number {
+  const polynomial = Number(crcPolynomials.crc32c.reflected)
   const table = (table32c ??= Int32Array.from({ length: 256 }, (_, index) => {
     let value = index
-    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ 0x82f63b78 : value >>> 1
+    for (let bit = 0; bit < 8; bit++) value = value & 1 ? (value >>> 1) ^ polynomial : value >>> 1
     return value
   }))
   let value = ~before
@@ -59,7 +72,7 @@ function crc32c(bytes: Uint8Array, before: number): number {
   return ~value >>> 0
 }
 
-/** NVM Express, reflected polynomial 0x9A6C9329AC4BC9B5, in two halves: JavaScript's integers have 32 bits. */
+/** NVM Express, in two halves: JavaScript's integers have 32 bits. */
 class Crc64Nvme implements RunningChecksum {
   static #tables: { readonly high: Int32Array; readonly low: Int32Array } | undefined
   #high = -1
@@ -88,7 +101,7 @@ function tables64(): { readonly high: Int32Array; readonly low: Int32Array } {
   const low = new Int32Array(256)
   for (let index = 0; index < 256; index++) {
     let value = BigInt(index)
-    for (let bit = 0; bit < 8; bit++) value = value & 1n ? (value >> 1n) ^ 0x9a6c9329ac4bc9b5n : value >> 1n
+    for (let bit = 0; bit < 8; bit++) value = value & 1n ? (value >> 1n) ^ crcPolynomials.crc64nvme.reflected : value >> 1n
     high[index] = Number(BigInt.asIntN(32, value >> 32n))
     low[index] = Number(BigInt.asIntN(32, value))
   }

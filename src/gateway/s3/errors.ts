@@ -42,6 +42,7 @@ const statuses = {
   RequestTimeTooSkewed: 403,
   ServiceUnavailable: 503,
   SignatureDoesNotMatch: 403,
+  SlowDown: 503,
   StorageFull: 507,
   TooManyBuckets: 400,
   XAmzContentSHA256Mismatch: 400,
@@ -80,6 +81,9 @@ function codeOf(error: PlatformError): S3ErrorCode {
       return 'QuotaExceeded'
     case 'BODY_TOO_LARGE':
       return 'EntityTooLarge'
+    case 'RATE_EXCEEDED':
+    case 'CONCURRENCY_EXCEEDED':
+      return 'SlowDown'
     case 'CONFLICT':
       return 'OperationAborted'
     case 'STORE_FULL':

@@ -8,17 +8,20 @@
  *   Q1. Every request gets one answer; nothing that a client sends throws out of `handle`.
  *   Q2. Nothing but the signature is looked at before it is checked. A namespace is only ever the signer's own.
  *   Q3. An error after the head has gone cuts the connection: nobody takes half for whole.
+ *   Q4. A request that was admitted is released once, when its answer has ended or its connection; each that ends is counted once.
  */
 import { randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { PlatformError } from '#contract/errors.ts'
 import type { Buckets } from '#registry/buckets/buckets.ts'
 import type { S3Credentials } from '#registry/buckets/credentials.ts'
+import type { S3Ended } from '#telemetry/s3-metrics.ts'
 import { discardBody } from '../api/answer.ts'
+import type { Admission } from '../front.ts'
 import { identify } from './authentication.ts'
 import { bucketLocation, bucketVersioning, createBucket, deleteBucket, headBucket, listBuckets, listObjects, listObjectsV2 } from './buckets.ts'
 import { HEADER_VALUE } from './call.ts'
-import type { S3Call } from './call.ts'
+import type { S3Call, Traffic } from './call.ts'
 import { S3Error } from './errors.ts'
 import { abortUpload, completeUpload, createUpload, listParts, listUploads, uploadPart, uploadPartCopy } from './multipart.ts'
 import { copyObject, deleteObject, deleteObjects, getObject, putObject } from './objects.ts'
@@ -30,11 +33,29 @@ export interface S3Services {
   readonly buckets: Buckets
   readonly credentials: Pick<S3Credentials, 'signer'>
   readonly nowMs: () => number
+  /** Of any point on, for durations. */
+  readonly monotonicUs: () => number
+  /** Of the requests that a namespace may send. */
+  readonly admission: Admission
+  readonly onEnded: (ended: S3Ended) => void
   /** Told of what the platform has to answer for: a bug, a full or damaged disk. */
   readonly onPlatformError: (error: unknown, request: IncomingMessage) => void
 }
 
 type Operation = (call: S3Call) => Promise<void>
+
+/** As S3 calls them; HEAD of an object is a GET here. */
+const operationNames: ReadonlyMap<Operation, string> = new Map([
+  [abortUpload, 'AbortMultipartUpload'], [bucketLocation, 'GetBucketLocation'], [bucketVersioning, 'GetBucketVersioning'], [completeUpload, 'CompleteMultipartUpload'], [copyObject, 'CopyObject'],
+  [createBucket, 'CreateBucket'], [createUpload, 'CreateMultipartUpload'], [deleteBucket, 'DeleteBucket'], [deleteObject, 'DeleteObject'], [deleteObjects, 'DeleteObjects'], [getObject, 'GetObject'],
+  [headBucket, 'HeadBucket'], [listBuckets, 'ListBuckets'], [listObjects, 'ListObjects'], [listObjectsV2, 'ListObjectsV2'], [listParts, 'ListParts'], [listUploads, 'ListMultipartUploads'],
+  [putObject, 'PutObject'], [uploadPart, 'UploadPart'], [uploadPartCopy, 'UploadPartCopy'],
+])
+
+/** What is seen of a request while it runs. */
+interface Progress extends Traffic {
+  operation: string
+}
 
 /** Sub-resources of S3 that are not here. */
 const MISSING = new Set([
@@ -47,17 +68,29 @@ const MISSING = new Set([
 export function createS3(services: S3Services): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
     response.setHeader('x-amz-request-id', randomBytes(8).toString('hex').toUpperCase())
-    answer(services, request, response).catch((thrown: unknown) => fail(services, request, response, thrown))
+    const progress: Progress = { operation: 'unknown', bytesIn: 0, bytesOut: 0 }
+    const fromUs = services.monotonicUs()
+    response.once('close', () => services.onEnded(endedOf(request, response, progress, services.monotonicUs() - fromUs)))
+    answer(services, request, response, progress).catch((thrown: unknown) => fail(services, request, response, thrown))
   }
 }
 
-async function answer(services: S3Services, request: IncomingMessage, response: ServerResponse): Promise<void> {
+function endedOf({ method }: IncomingMessage, response: ServerResponse, { operation, bytesIn, bytesOut }: Progress, us: number): S3Ended {
+  const isWhole = response.writableFinished
+  const short = isWhole && method !== 'HEAD' ? Number(response.getHeader('content-length') ?? 0) : 0
+  return { operation, status: isWhole ? `${Math.floor(response.statusCode / 100)}xx` : 'cut', us, bytesIn, bytesOut: Math.max(bytesOut, short) }
+}
+
+async function answer(services: S3Services, request: IncomingMessage, response: ServerResponse, progress: Progress): Promise<void> {
   const target = parseTarget(request.url ?? '')
   const identity = identify(request, target, { signer: (id) => services.credentials.signer(id), nowMs: services.nowMs() })
   takeHeadersFromQuery(request, target)
   const operation = operationOf(request, target)
+  progress.operation = operation === getObject && request.method === 'HEAD' ? 'HeadObject' : operationNames.get(operation)!
+  services.admission.admit(identity.namespace)
+  response.once('close', () => services.admission.release(identity.namespace))
   const address = { namespace: identity.namespace, bucket: target.bucket ?? '', key: target.key ?? '' }
-  await operation({ request, response, buckets: services.buckets, identity, address, query: target.query })
+  await operation({ request, response, buckets: services.buckets, identity, address, query: target.query, traffic: progress })
   // An operation that needs no body has not read the one that may have come.
   if (!request.complete) request.resume()
 }
@@ -135,10 +168,12 @@ function fail(services: S3Services, request: IncomingMessage, response: ServerRe
   if (response.headersSent || response.destroyed) return void response.destroy()
   if (!request.complete && !request.destroyed) discardBody(request)
   const platform = error.cause instanceof PlatformError ? { 'x-skep-error': error.cause.code } : {}
+  const retryAfterMs = error.cause instanceof PlatformError ? error.cause.details?.['retryAfterMs'] : undefined
+  const retryAfter = typeof retryAfterMs === 'number' ? { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) } : {}
   const resource = (request.url ?? '').split('?', 1)[0]!.slice(0, 1000)
   const content = [element('Code', error.code), element('Message', error.message), element('Resource', resource), element('RequestId', String(response.getHeader('x-amz-request-id')))]
   const body = Buffer.from(xmlDocument('Error', content, { namespace: false }))
   const allBytes = error.code === 'InvalidRange' ? { 'accept-ranges': 'bytes' } : {}
-  response.writeHead(error.status, { 'content-type': 'application/xml', 'content-length': body.length, ...platform, ...allBytes })
+  response.writeHead(error.status, { 'content-type': 'application/xml', 'content-length': body.length, ...platform, ...retryAfter, ...allBytes })
   response.end(request.method === 'HEAD' ? undefined : body)
 }

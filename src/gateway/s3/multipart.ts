@@ -1,14 +1,16 @@
 /** Operations on multipart uploads. */
 import { createHash } from 'node:crypto'
 import { PART_NUMBER_MAX } from '#registry/buckets/uploads.ts'
-import type { Part } from '#registry/buckets/objects.ts'
+import type { Chosen, Fingerprint, Part, UploadEntity } from '#registry/buckets/objects.ts'
 import { openBody, readBody } from './body.ts'
 import { attributesOf, isoTime, quoted, refuseUnsupported, sendEmpty, sendXml, wholeNumber } from './call.ts'
 import type { S3Call } from './call.ts'
-import { isChecksumAlgorithm } from './checksums.ts'
+import { isChecksumAlgorithm, startChecksum } from './checksums.ts'
+import type { ChecksumAlgorithm } from './checksums.ts'
 import { conditionsOf, parseRange, writeCondition } from './conditions.ts'
 import { S3Error } from './errors.ts'
-import { checksumElements, checksumHeaders, copySource } from './objects.ts'
+import { claimOf, declarationOf, objectChecksum } from './object-checksum.ts'
+import { checksumElements, checksumHeaders, copySource, objectChecksumElements } from './objects.ts'
 import { parseCopySource } from './target.ts'
 import { childrenOf, element, parseXml, textOf } from './xml.ts'
 import type { Element } from './xml.ts'
@@ -18,24 +20,24 @@ const PART_BYTES_MIN = 5 * 1024 * 1024
 const COMPLETE_BYTES_MAX = 8 * 1024 * 1024
 const LISTED_MAX = 1000
 
-export async function createUpload({ request, response, buckets, identity, address }: S3Call): Promise<void> {
+export async function createUpload(call: S3Call): Promise<void> {
+  const { request, response, buckets, identity, address } = call
   const { headers } = request
   refuseUnsupported(headers, identity.namespace)
-  await readBody(request, identity, 0)
-  const algorithm = String(headers['x-amz-checksum-algorithm'] ?? '').toLowerCase()
-  const type = headers['x-amz-checksum-type']
-  if (algorithm !== '' && !isChecksumAlgorithm(algorithm)) throw new S3Error('InvalidRequest', `There is no checksum algorithm ${algorithm.slice(0, 40)}.`)
-  const upload = await buckets.uploads.begin(address, {
-    ...attributesOf(headers),
-    ...(algorithm !== '' && { checksumAlgorithm: algorithm }),
-    ...(type !== undefined && { checksumType: String(type) }),
-  })
-  const about = algorithm === '' ? {} : { 'x-amz-checksum-algorithm': algorithm.toUpperCase(), ...(type !== undefined && { 'x-amz-checksum-type': String(type) }) }
+  const declared = declarationOf(headers)
+  await readBody(call, 0)
+  const upload = await buckets.uploads.begin(address, { ...attributesOf(headers), ...declared })
+  const { checksumAlgorithm, checksumType } = declared
+  const about = { ...(checksumAlgorithm !== undefined && { 'x-amz-checksum-algorithm': checksumAlgorithm.toUpperCase() }), ...(checksumType !== undefined && { 'x-amz-checksum-type': checksumType }) }
   sendXml(response, 200, 'InitiateMultipartUploadResult', [element('Bucket', address.bucket), element('Key', address.key), element('UploadId', upload.id)], about)
 }
 
-export async function uploadPart({ request, response, buckets, identity, address, query }: S3Call): Promise<void> {
-  const part = await buckets.uploads.putPart(address, query.get('uploadId')!, partNumber(query), openBody(request, identity))
+export async function uploadPart(call: S3Call): Promise<void> {
+  const { response, buckets, address, query } = call
+  const id = query.get('uploadId')!
+  const number = partNumber(query)
+  const upload = await buckets.uploads.required(address, id)
+  const part = await buckets.uploads.putPart(address, id, number, openBody(call, algorithmOf(upload)))
   sendEmpty(response, 200, { etag: quoted(part.etag), ...checksumHeaders(part) })
 }
 
@@ -45,7 +47,7 @@ export async function uploadPartCopy({ request, response, buckets, address, quer
   const source = parseCopySource(String(headers['x-amz-copy-source']))
   const id = query.get('uploadId')!
   const number = partNumber(query)
-  await buckets.uploads.required(address, id)
+  const algorithm = algorithmOf(await buckets.uploads.required(address, id))
   const entity = copySource(await buckets.head({ namespace: address.namespace, ...source }), source.key, headers)
   const rangeHeader = headers['x-amz-copy-source-range']
   const range = parseRange(rangeHeader === undefined ? undefined : String(rangeHeader), entity.bytes)
@@ -53,32 +55,40 @@ export async function uploadPartCopy({ request, response, buckets, address, quer
   const { from, until } = range ?? { from: 0, until: entity.bytes }
   const body = buckets.contents.read(entity, { from, until })
   const md5 = createHash('md5')
+  const running = algorithm === undefined ? undefined : startChecksum(algorithm)
   async function* counted(): AsyncGenerator<Uint8Array> {
     for await (const piece of body) {
       md5.update(piece as Uint8Array)
+      running?.update(piece as Uint8Array)
       yield piece as Uint8Array
     }
   }
   try {
-    const part = await buckets.uploads.putPart(address, id, number, { source: counted(), bytes: until - from, finish: () => ({ md5: md5.digest('hex') }) })
-    sendXml(response, 200, 'CopyPartResult', [element('LastModified', isoTime(part.modifiedAtMs)), element('ETag', quoted(part.etag))])
+    const finish = (): Fingerprint => ({ md5: md5.digest('hex'), ...(algorithm !== undefined && { checksum: { algorithm, value: running!.digest() } }) })
+    const part = await buckets.uploads.putPart(address, id, number, { source: counted(), bytes: until - from, finish })
+    sendXml(response, 200, 'CopyPartResult', [element('LastModified', isoTime(part.modifiedAtMs)), element('ETag', quoted(part.etag)), ...checksumElements(part)])
   } finally {
     body.destroy()
   }
 }
 
-export async function completeUpload({ request, response, buckets, identity, address, query }: S3Call): Promise<void> {
-  // It may carry the checksum of the whole object, which says nothing of this body.
-  const document = parseXml(await readBody(withoutChecksums(request), identity, COMPLETE_BYTES_MAX), 'CompleteMultipartUpload')
+export async function completeUpload(call: S3Call): Promise<void> {
+  const { request, response, buckets, address, query } = call
+  const claim = claimOf(request.headers)
+  const document = parseXml(await readBody({ ...call, request: withoutChecksums(request) }, COMPLETE_BYTES_MAX), 'CompleteMultipartUpload')
   const wanted = childrenOf(document, 'Part').map(parsePart)
-  const entity = await buckets.uploads.complete(address, query.get('uploadId')!, (parts) => chooseParts(parts, wanted), writeCondition(conditionsOf(request.headers)))
+  const choose = (all: readonly Part[], upload: UploadEntity): Chosen => {
+    const parts = chooseParts(all, wanted)
+    return { parts, checksum: objectChecksum(upload, parts, claim) }
+  }
+  const entity = await buckets.uploads.complete(address, query.get('uploadId')!, choose, writeCondition(conditionsOf(request.headers)))
   const location = `http://${request.headers.host ?? ''}${request.url?.split('?', 1)[0] ?? ''}`
   sendXml(response, 200, 'CompleteMultipartUploadResult', [
     element('Location', location),
     element('Bucket', address.bucket),
     element('Key', address.key),
     element('ETag', quoted(entity.etag)),
-    ...checksumElements(entity),
+    ...objectChecksumElements(entity),
   ])
 }
 
@@ -158,12 +168,18 @@ export function chooseParts(parts: readonly Part[], wanted: readonly WantedPart[
   })
 }
 
+/** The checksum that its parts are to have, also where the client sends none. */
+function algorithmOf({ checksumAlgorithm }: UploadEntity): ChecksumAlgorithm | undefined {
+  return checksumAlgorithm !== undefined && isChecksumAlgorithm(checksumAlgorithm) ? checksumAlgorithm : undefined
+}
+
 function partNumber(query: ReadonlyMap<string, string>): number {
   const number = wholeNumber(query, 'partNumber', 0, PART_NUMBER_MAX + 1)
   if (number < 1 || number > PART_NUMBER_MAX) throw new S3Error('InvalidArgument', `partNumber is 1 to ${PART_NUMBER_MAX}.`)
   return number
 }
 
+/** What a completion carries is the checksum of the object, and says nothing of this body. */
 function withoutChecksums(request: S3Call['request']): S3Call['request'] {
   for (const name of Object.keys(request.headers)) if (name.startsWith('x-amz-checksum-')) delete request.headers[name]
   return request

@@ -6,6 +6,7 @@ import { attributesOf, isoTime, objectHeaders, quoted, refuseUnsupported, sendEm
 import type { S3Call } from './call.ts'
 import { conditionsOf, judgeRead, parseRange, writeCondition } from './conditions.ts'
 import { S3Error } from './errors.ts'
+import { checksumTypeOf } from './object-checksum.ts'
 import { checkKey, parseCopySource } from './target.ts'
 import { childrenOf, element, parseXml, textOf } from './xml.ts'
 
@@ -14,15 +15,16 @@ const DELETE_KEYS_MAX = 1000
 /** Deletions of one request under way at once. */
 const DELETED_AT_ONCE = 50
 
-export async function putObject({ request, response, buckets, identity, address }: S3Call): Promise<void> {
+export async function putObject(call: S3Call): Promise<void> {
+  const { request, response, buckets, identity, address } = call
   const { headers } = request
   refuseUnsupported(headers, identity.namespace)
-  const entity = await buckets.put(address, openBody(request, identity), attributesOf(headers), writeCondition(conditionsOf(headers)))
+  const entity = await buckets.put(address, openBody(call), attributesOf(headers), writeCondition(conditionsOf(headers)))
   sendEmpty(response, 200, { etag: quoted(entity.etag), ...checksumHeaders(entity) })
 }
 
 /** HEAD is a GET without its body. */
-export async function getObject({ request, response, buckets, address, query }: S3Call): Promise<void> {
+export async function getObject({ request, response, buckets, address, query, traffic }: S3Call): Promise<void> {
   const { headers } = request
   const entity = found(await buckets.head(address), address.key)
   const answer = objectHeaders(entity, query)
@@ -42,7 +44,8 @@ export async function getObject({ request, response, buckets, address, query }: 
   }
   response.writeHead(range === undefined ? 200 : 206, answer)
   // The lease begins in the turn in which the entity was read: nothing can have removed its bytes.
-  await pipeline(buckets.contents.read(entity, { from, until }), response)
+  const body = buckets.contents.read(entity, { from, until }).on('data', (piece: Buffer) => void (traffic.bytesOut += piece.length))
+  await pipeline(body, response)
 }
 
 export async function copyObject({ request, response, buckets, identity, address }: S3Call): Promise<void> {
@@ -58,7 +61,7 @@ export async function copyObject({ request, response, buckets, identity, address
   const { contentType, headers: kept, metadata } = entity
   const attributes = isReplaced ? attributesOf(headers) : { ...(contentType !== undefined && { contentType }), ...(kept !== undefined && { headers: kept }), ...(metadata !== undefined && { metadata }) }
   const copy = await buckets.copy(entity, address, attributes, writeCondition(conditionsOf(headers)))
-  sendXml(response, 200, 'CopyObjectResult', [element('LastModified', isoTime(copy.modifiedAtMs)), element('ETag', quoted(copy.etag)), ...checksumElements(copy)])
+  sendXml(response, 200, 'CopyObjectResult', [element('LastModified', isoTime(copy.modifiedAtMs)), element('ETag', quoted(copy.etag)), ...objectChecksumElements(copy)])
 }
 
 /** Deleting what is not there is done: S3 says so. */
@@ -68,10 +71,11 @@ export async function deleteObject({ request, response, buckets, address }: S3Ca
   sendEmpty(response, 204)
 }
 
-export async function deleteObjects({ request, response, buckets, identity, address }: S3Call): Promise<void> {
+export async function deleteObjects(call: S3Call): Promise<void> {
+  const { response, buckets, address } = call
   const { namespace, bucket } = address
   buckets.required(namespace, bucket)
-  const document = parseXml(await readBody(request, identity, DELETE_BYTES_MAX), 'Delete')
+  const document = parseXml(await readBody(call, DELETE_BYTES_MAX), 'Delete')
   const wanted = childrenOf(document, 'Object')
   if (wanted.length === 0 || wanted.length > DELETE_KEYS_MAX) throw new S3Error('MalformedXML', `Delete has ${wanted.length} objects; 1 to ${DELETE_KEYS_MAX} are possible.`)
   const isQuiet = textOf(document, 'Quiet') === 'true'
@@ -109,9 +113,14 @@ function found(entity: ObjectEntity | undefined, key: string): ObjectEntity {
 
 export function checksumHeaders({ checksum }: Pick<ObjectEntity, 'checksum'>): Record<string, string> {
   if (checksum === undefined) return {}
-  return { [`x-amz-checksum-${checksum.algorithm}`]: checksum.value, 'x-amz-checksum-type': checksum.value.includes('-') ? 'COMPOSITE' : 'FULL_OBJECT' }
+  return { [`x-amz-checksum-${checksum.algorithm}`]: checksum.value, 'x-amz-checksum-type': checksumTypeOf(checksum) }
 }
 
 export function checksumElements({ checksum }: Pick<ObjectEntity, 'checksum'>): string[] {
   return checksum === undefined ? [] : [element(`Checksum${checksum.algorithm.toUpperCase()}`, checksum.value)]
+}
+
+/** Of an object: with the type, which a part has not. */
+export function objectChecksumElements(entity: Pick<ObjectEntity, 'checksum'>): string[] {
+  return entity.checksum === undefined ? [] : [...checksumElements(entity), element('ChecksumType', checksumTypeOf(entity.checksum))]
 }

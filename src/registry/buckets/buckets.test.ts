@@ -7,70 +7,18 @@
  */
 import assert from 'node:assert/strict'
 import { createHash, randomBytes } from 'node:crypto'
-import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { describe, test } from 'node:test'
-import type { TestContext } from 'node:test'
 import fc from 'fast-check'
-import { PlatformError } from '#contract/errors.ts'
-import { openFileBlobs } from '#store/file-blobs.ts'
-import type { Blobs } from '#store/blobs.ts'
-import type { Store } from '#store/store.ts'
-import { codesOf, testGround, withCode } from '../registry.fake.ts'
-import { Buckets } from './buckets.ts'
+import { testGround, withCode } from '../registry.fake.ts'
+import { at, ground, incoming, text } from './buckets.fake.ts'
+import type { Buckets } from './buckets.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { listKeys } from './listing.ts'
-import type { Incoming, ObjectEntity, Part } from './objects.ts'
-
-const at = (key: string, bucket = 'bee', namespace = 'n') => ({ namespace, bucket, key })
-const all = (parts: readonly Part[]): readonly Part[] => parts
-
-function incoming(bytes: Uint8Array): Incoming {
-  async function* source(): AsyncGenerator<Uint8Array> {
-    yield bytes
-  }
-  return { source: source(), bytes: bytes.length, finish: () => ({ md5: createHash('md5').update(bytes).digest('hex') }) }
-}
-
-interface Ground {
-  readonly buckets: Buckets
-  readonly store: Store
-  readonly blobs: Blobs
-  readonly warnings: unknown[]
-  /** From now on the nth write fails, and all after it. */
-  failFrom(n: number): void
-  reopen(): Promise<Buckets>
-  digests(): Promise<string[]>
-}
-
-async function ground(context: Pick<TestContext, 'after'>, options: { readonly bytesMax?: number } = {}): Promise<Ground> {
-  const { store: real, directory, clock } = await testGround(context)
-  const blobs = await openFileBlobs({ directory: join(directory, 'buckets') })
-  let left = Infinity
-  const write = <Result>(act: () => Promise<Result>): Promise<Result> => (--left < 0 ? Promise.reject(new PlatformError('STORE_FAILED', 'no more writes')) : act())
-  const store: Store = Object.create(real, {
-    put: { value: (...args: Parameters<Store['put']>) => write(() => real.put(...args)) },
-    delete: { value: (...args: Parameters<Store['delete']>) => write(() => real.delete(...args)) },
-    ...Object.fromEntries((['get', 'list', 'watch'] as const).map((name) => [name, { value: real[name].bind(real) }])),
-  })
-  const warnings: unknown[] = []
-  const open = (): Promise<Buckets> =>
-    Buckets.open({ store, blobs, randomBytes, nowMs: () => clock.epochMs(), bytesMaxOf: () => options.bytesMax ?? 1e9, warn: (_message, error) => void warnings.push(error) })
-  const buckets = await open()
-  await buckets.create('n', 'bee')
-  return {
-    buckets, store, blobs, warnings,
-    failFrom: (n) => void (left = n),
-    async reopen() {
-      left = Infinity
-      return open()
-    },
-    digests: () => codesOf(blobs),
-  }
-}
+import type { Chosen, ObjectEntity, Part } from './objects.ts'
 
 const read = async (buckets: Buckets, entity: ObjectEntity | undefined): Promise<string> => (await buffer(buckets.contents.read(entity!))).toString()
-const text = (value: string): Incoming => incoming(Buffer.from(value))
+const all = (parts: readonly Part[]): Chosen => ({ parts })
 
 describe('Buckets', () => {
   test('keeps a blob as long as one object uses it, and frees its disk space then (O1)', async (context) => {
@@ -159,7 +107,7 @@ describe('Buckets', () => {
     assert.equal(await buckets.head(at('m')), undefined)
     assert.deepEqual((await buckets.uploads.parts(at('m'), id, { after: 1 })).map((part) => part.number), [2, 3])
     assert.deepEqual((await buckets.uploads.all({ namespace: 'n', bucket: 'bee' })).map((one) => [one.address.key, one.upload.id]), [['m', id]])
-    const entity = await buckets.uploads.complete(at('m'), id, (parts) => parts.slice(0, 2))
+    const entity = await buckets.uploads.complete(at('m'), id, (parts) => ({ parts: parts.slice(0, 2) }))
     assert.equal(await read(buckets, entity), 'part 1 PART 2 ')
     assert.equal((await buffer(buckets.contents.read(entity, { from: 5, until: 9 }))).toString(), '1 PA')
     assert.deepEqual([entity.bytes, entity.contentType, (await digests()).length, await buckets.usage.bytes('n')], [14, 'x/y', 2, 14])
@@ -178,6 +126,15 @@ describe('Buckets', () => {
   })
 })
 
+test('an upload that a crash left behind its object counts once', async (context) => {
+  const { buckets, store, reopen } = await ground(context)
+  const upload = await buckets.uploads.begin(at('m'), {})
+  await buckets.uploads.putPart(at('m'), upload.id, 1, text('12345'))
+  await buckets.uploads.complete(at('m'), upload.id, all)
+  await store.put('s3-uploads', `n/bee/m/${upload.id}`, upload)
+  assert.equal(await (await reopen()).usage.bytes('n'), 5)
+})
+
 describe('a crash after any write', () => {
   const value = (name: string): string => `the bytes of ${name}`
   const scenarios: Record<string, (buckets: Buckets) => Promise<unknown>> = {
@@ -189,7 +146,7 @@ describe('a crash after any write', () => {
     'of an upload': async (buckets) => {
       const { id } = await buckets.uploads.begin(at('kept'), {})
       for (const number of [1, 2, 2]) await buckets.uploads.putPart(at('kept'), id, number, text(value(`part ${number}`)))
-      return buckets.uploads.complete(at('kept'), id, (parts) => parts.slice(1))
+      return buckets.uploads.complete(at('kept'), id, (parts) => ({ parts: parts.slice(1) }))
     },
     'of an abort': async (buckets) => {
       const { id } = await buckets.uploads.begin(at('new'), {})

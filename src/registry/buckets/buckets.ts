@@ -246,7 +246,9 @@ export class Buckets {
       after = page.at(-1)!.key
       await new Promise((resolve) => setImmediate(resolve))
     }
-    for (const { value } of await this.#store.list<UploadEntity>(UPLOADS, { prefix: `${namespace}/` })) {
+    for (const { key, value } of await this.#store.list<UploadEntity>(UPLOADS, { prefix: `${namespace}/` })) {
+      // A crash may leave an upload behind the object that it has become: its parts are that object's, and counted.
+      if ((await this.#store.get<ObjectEntity>(OBJECTS, key.slice(0, -value.id.length - 1)))?.value.id === value.id) continue
       for (const part of await this.#store.list<Piece>(PARTS, { prefix: `${value.id}/` })) bytes += part.value.bytes
     }
     return bytes

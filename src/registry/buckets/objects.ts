@@ -34,6 +34,9 @@ export interface Checksum {
   readonly value: string
 }
 
+/** Of all bytes, or of the checksums of the parts. */
+export type ChecksumType = 'FULL_OBJECT' | 'COMPOSITE'
+
 export interface ObjectEntity extends Content, ObjectAttributes {
   /** Without quotes. */
   readonly etag: string
@@ -45,7 +48,7 @@ export interface UploadEntity extends ObjectAttributes {
   readonly id: string
   readonly startedAtMs: number
   readonly checksumAlgorithm?: string
-  readonly checksumType?: string
+  readonly checksumType?: ChecksumType
 }
 
 export interface Part extends Piece {
@@ -54,6 +57,14 @@ export interface Part extends Piece {
   readonly etag: string
   readonly modifiedAtMs: number
   readonly checksum?: Checksum
+}
+
+/** What an upload becomes. */
+export interface Chosen {
+  /** In order. */
+  readonly parts: readonly Part[]
+  /** Of the object. */
+  readonly checksum?: Checksum | undefined
 }
 
 /** What is known of bytes when the last of them has come. */

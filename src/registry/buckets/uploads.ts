@@ -6,6 +6,8 @@
  *
  * The id of an upload becomes the id of the object's content, so completing moves and copies nothing: it is one write.
  *
+ * One that is neither completed nor aborted ends by itself: upload-expiry.ts.
+ *
  * Invariants:
  *   U1. An upload that has ended takes no more parts: a part is written under the upload's lock, shared; its end is exclusive.
  *   U2. Completing twice is completing once; aborting what was completed does not touch the object.
@@ -19,7 +21,7 @@ import { PARTS } from './contents.ts'
 import type { Piece } from './contents.ts'
 import { KeyedLock } from './keyed-lock.ts'
 import { UPLOADS, always, objectKey } from './objects.ts'
-import type { Address, Checksum, Condition, Fingerprint, Incoming, ObjectEntity, Part, UploadEntity } from './objects.ts'
+import type { Address, Chosen, Condition, Fingerprint, Incoming, ObjectEntity, Part, UploadEntity } from './objects.ts'
 
 export const PART_NUMBER_MAX = 10_000
 /** Parts written at once where many are. */
@@ -108,10 +110,10 @@ export class Uploads {
   }
 
   /**
-   * @param choose Of the parts that are there, those that make the object, in order; throws what refuses that.
+   * @param choose Of the parts that are there, those that make the object, and its checksum; throws what refuses that.
    * @throws ENTITY_NOT_FOUND; what `choose` and the condition throw.
    */
-  async complete(address: Address, id: string, choose: (parts: readonly Part[]) => readonly Part[], condition: Condition = always): Promise<ObjectEntity> {
+  async complete(address: Address, id: string, choose: (parts: readonly Part[], upload: UploadEntity) => Chosen, condition: Condition = always): Promise<ObjectEntity> {
     return this.#locks.exclusive(id, async () => {
       const there = await this.#buckets.head(address)
       if (there?.id === id) {
@@ -120,10 +122,10 @@ export class Uploads {
       }
       const upload = await this.required(address, id)
       const all = await this.#parts(id)
-      const chosen = choose(all)
+      const chosen = choose(all, upload)
       condition(there)
       const entity = assembled(upload, chosen, this.#nowMs())
-      const kept = new Set(chosen)
+      const kept = new Set(chosen.parts)
       for (const part of all) if (!kept.has(part)) await this.#removePart(address, id, part)
       await this.#buckets.replace(address, entity, condition)
       // After it, not with it: without the object, the upload must stay. What a crash leaves here, U2 covers.
@@ -179,12 +181,11 @@ export class Uploads {
   }
 }
 
-/** The ETag is the MD5 of the parts' MD5s and their number, as S3's is; a checksum of the whole likewise. */
-function assembled(upload: UploadEntity, parts: readonly Part[], nowMs: number): ObjectEntity {
+/** The ETag is the MD5 of the parts' MD5s and their number, as S3's is. */
+function assembled(upload: UploadEntity, { parts, checksum }: Chosen, nowMs: number): ObjectEntity {
   const { id, contentType, headers, metadata } = upload
   const md5 = createHash('md5')
   for (const part of parts) md5.update(part.etag, 'hex')
-  const checksum = upload.checksumType === 'FULL_OBJECT' ? undefined : compositeOf(upload.checksumAlgorithm, parts)
   return {
     id,
     bytes: bytesOf(parts),
@@ -195,14 +196,6 @@ function assembled(upload: UploadEntity, parts: readonly Part[], nowMs: number):
     ...(metadata !== undefined && { metadata }),
     ...(checksum !== undefined && { checksum }),
   }
-}
-
-/** Only of cryptographic hashes: what a composite CRC is worth is the parts' own. */
-function compositeOf(algorithm: string | undefined, parts: readonly Part[]): Checksum | undefined {
-  if ((algorithm !== 'sha256' && algorithm !== 'sha1') || parts.some((part) => part.checksum?.algorithm !== algorithm)) return undefined
-  const hash = createHash(algorithm)
-  for (const part of parts) hash.update(part.checksum!.value, 'base64')
-  return { algorithm, value: `${hash.digest('base64')}-${parts.length}` }
 }
 
 function bytesOf(pieces: readonly { readonly bytes: number }[]): number {
