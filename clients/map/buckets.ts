@@ -18,6 +18,7 @@ const LIST_WITHIN_S = 60
 export class Buckets {
   readonly #platform: Platform
   #credentials: Promise<Credentials> | undefined
+  #state: 'open' | 'closed' = 'open'
 
   constructor(platform: Platform) {
     this.#platform = platform
@@ -46,12 +47,14 @@ export class Buckets {
   }
 
   async close(): Promise<void> {
+    this.#state = 'closed'
     const credentials = await this.#credentials?.catch(() => undefined)
-    this.#credentials = undefined
     if (credentials !== undefined) await this.#platform.api.json('DELETE', `/v1/s3/credentials/${credentials.accessKeyId}`)
   }
 
   async #sign(what: Pick<Signing, 'bucket' | 'key' | 'query' | 'expiresS'>): Promise<string> {
+    // Credentials that are made now would never be revoked.
+    if (this.#state === 'closed') throw new PlatformError('CANCELLED', 'The Executor was closed while this work read a bucket; start the work again to have its result.')
     this.#credentials ??= this.#make()
     return presign({ ...what, credentials: await this.#credentials, endpoint: `${this.#platform.url}/s3`, now: new Date() })
   }

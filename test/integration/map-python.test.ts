@@ -224,6 +224,9 @@ out['no_dict'] = str(run.map_reduce(twice, [0, 3], same, reducers=2).exception()
 for chunk_bytes in (None, 3000):
     out[str(chunk_bytes)] = run.map_reduce(words, Bucket('texts', 'in put/', chunk_bytes=chunk_bytes), add_up).result()
 out['single'] = len(run.map(words, Bucket('texts', 'in put/')))
+for _ in range(8):
+    with Executor(progress=False) as other:
+        other.map(words, Bucket('texts', 'in put/'))  # and is closed while it reads
 try:
     run.map(words, Bucket('nowhere'))
 except PlatformError as error:

@@ -115,11 +115,14 @@ class Executor:
         """Cancels what has not ended, and closes the connections. `remove_functions`: removes the functions that this Executor used, too."""
         for future in list(self._live):
             future.cancel()
+        if self._platform is None:
+            return
+        # Before it is let go: what still runs would open another one, and nobody would close that.
+        self._threads.shutdown(wait=True)
         with self._lock:
             platform, self._platform = self._platform, None
-        if platform is None:
+        if platform is None:  # another thread closes it
             return
-        self._threads.shutdown(wait=True)
         if remove_functions:
             for deployed in list(self._deployments.values()):
                 if deployed.done() and deployed.exception() is None:

@@ -87,6 +87,7 @@ class Buckets:
         self._platform = platform
         self._lock = threading.Lock()
         self._credentials: dict | None = None
+        self._closed = False
 
     def list(self, bucket: str, prefix: str) -> list:
         found: list = []
@@ -110,12 +111,15 @@ class Buckets:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             credentials, self._credentials = self._credentials, None
         if credentials is not None:
             self._platform.json('DELETE', f'/v1/s3/credentials/{credentials["accessKeyId"]}')
 
     def _sign(self, bucket: str, key: str, query: dict, expires: int) -> str:
         with self._lock:
+            if self._closed:
+                raise PlatformError('CANCELLED', 'The Executor was closed while this work read a bucket; start the work again to have its result.')
             if self._credentials is None:
                 self._credentials = self._make()
             credentials = self._credentials
