@@ -63,7 +63,7 @@ describe('log lines', needsPython, () => {
     const dropped = (): number => peer.logs.reduce((sum, { text }) => sum + Number(/^\[skep\] (\d+) log lines were dropped/.exec(text)?.[1] ?? 0), 0)
     const kept = (): number => peer.logs.filter(({ text }) => text.startsWith('line ')).length
     // What was dropped last is said when there is room again, which may be after the answer.
-    while (kept() + dropped() < count) await new Promise((resolve) => { setTimeout(resolve, 5) })
+    await peer.until(() => kept() + dropped() >= count)
     assert.equal(kept() + dropped(), count)
     assert.ok(dropped() > 0)
   })
