@@ -45,6 +45,7 @@ export async function startTransferHosts({ hosts: [first, second] }: Network, wi
     rawTcp: (bytes, writeBytes, owned) => consumer.call('getRaw', { host: first.address, port: rawPort }, bytes, writeBytes, owned),
     async throughStore(name, bytes) {
       const address = stores.address(name)
+      if (name === 's3') return (await producer.call('putS3', stores.s3, 'o', bytes)) + (await consumer.call('getS3', stores.s3, 'o'))
       if (name === 'redis') return (await producer.call('putRedis', address, 'o', bytes)) + (await consumer.call('getRedis', address, 'o'))
       const put = await producer.call('putBlob', address, bytes)
       return put.ms + (await consumer.call('getBlob', address, put.path))

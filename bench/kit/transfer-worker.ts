@@ -25,12 +25,18 @@ import type { PeerAddress } from '#transfer/remote/peer-connection.ts'
 import { recycle } from '#transfer/remote/pieces.ts'
 import { TransferClient } from '#transfer/remote/transfer-client.ts'
 import { TransferServer } from '#transfer/remote/transfer-server.ts'
+import { S3Storage } from '../../examples/transports/s3.ts'
 import { RedisConnection } from './redis.ts'
 
 const NAMESPACE = 'bench'
 const GROUP_KEY = Buffer.alloc(32, 1)
 /** What is sent: enough of it that no cache holds it all. */
 const SOURCE = randomBytes(100_000_000)
+
+interface Platform {
+  readonly url: string
+  readonly key: string
+}
 
 interface Plane {
   readonly transfers: Transfers
@@ -42,6 +48,7 @@ const peers = new Map<string, PeerAddress>()
 const planes = new Map<number, Plane>()
 const raw = new Map<string, Socket>()
 const redis = new Map<string, RedisConnection>()
+const s3 = new Map<string, S3Storage>()
 let worker = ''
 let ownAddress = ''
 
@@ -86,7 +93,10 @@ const commands = {
     const fd = allocated === undefined ? memory.copy(SOURCE.subarray(0, bytes)) : memory.seal(allocated)
     const body = new HeldBody(fd, bytes)
     const reference = await planes.get(windowBytes)!.transfers.put({ namespace: NAMESPACE, function: 'f', revision: 1, instance: 'i', invocation: '0'.repeat(32), memoryMb: 1024 }, body, { ordinal: 0 })
-    return { reference, ms: performance.now() - startedMs }
+    const ms = performance.now() - startedMs
+    // On a platform it is the instance that has it, and not the worker, whose process this is.
+    allocated?.transfer(0)
+    return { reference, ms }
   },
   /** Cut-through: ms until the consumer has had the last byte. */
   async getStream(windowBytes: number, reference: string): Promise<number> {
@@ -132,6 +142,19 @@ const commands = {
   async getBlob(address: PeerAddress, path: string): Promise<number> {
     const startedMs = performance.now()
     await http('GET', address, path)
+    return performance.now() - startedMs
+  },
+  /** By the S3 endpoint of a platform, over an open connection. */
+  async putS3(platform: Platform, key: string, bytes: number): Promise<number> {
+    const storage = await s3Of(platform)
+    const startedMs = performance.now()
+    await storage.put(key, SOURCE.subarray(0, bytes))
+    return performance.now() - startedMs
+  },
+  async getS3(platform: Platform, key: string): Promise<number> {
+    const storage = await s3Of(platform)
+    const startedMs = performance.now()
+    await storage.get(key)
     return performance.now() - startedMs
   },
   async putRedis(address: PeerAddress, key: string, bytes: number): Promise<number> {
@@ -212,6 +235,19 @@ async function http(method: string, { host, port }: PeerAddress, path: string, b
   let text = ''
   for await (const chunk of response) text += String(chunk)
   return text
+}
+
+/** Whoever comes first makes the bucket. */
+async function s3Of({ url, key }: Platform): Promise<S3Storage> {
+  const open = s3.get(url)
+  if (open !== undefined) return open
+  const response = await fetch(`${url}/v1/s3/credentials`, { method: 'POST', headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' }, body: JSON.stringify({ name: worker }) })
+  if (!response.ok) throw new Error(`no credentials for S3: ${response.status} ${await response.text()}`)
+  const { accessKeyId, secretAccessKey } = (await response.json()) as { accessKeyId: string; secretAccessKey: string }
+  const storage = new S3Storage({ url: `${url}/s3`, bucket: 'transfers', accessKeyId, secretAccessKey, region: 'us-east-1' })
+  await storage.createBucket()
+  s3.set(url, storage)
+  return storage
 }
 
 async function timed(address: PeerAddress, run: (connection: RedisConnection) => Promise<unknown>): Promise<number> {

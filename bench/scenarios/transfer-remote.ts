@@ -8,10 +8,10 @@
  *
  * Baselines: `tcp_*` are two Node processes over node:net, without TLS, on the same hosts: the best of writes of 64 KB, 256 KB and all at once, to a receiver
  * that gets buffers which it may keep, as our consumer does. `tcp_static_*` is the receiver that cannot keep anything: every read
- * goes over the same 256 KB, which the processor's cache holds. `blobs` is an object store of S3's kind, over HTTP, durable when PUT
- * answers; `redis` is Redis, in memory, no TLS. Both run on the producer's host, may use both cores, and are asked over open connections. With storage, time
- * is put and get, for us too, where put copies the object out of an ordinary buffer; `in_place` is a producer that made it in memory that it had allocated for
- * it. `vs_storage` is against `blobs`, because the thesis compares with S3; `vs_redis` stands beside it: storage in memory, as ours is, but without encryption.
+ * goes over the same 256 KB, which the processor's cache holds. `s3` is the S3 endpoint of a Skep that runs there, durable when PUT answers, asked by signed requests; `blobs`
+ * are the files under it over bare HTTP, without signatures, buckets and names; `redis` is Redis, in memory. All run on the producer's host, without TLS, may use both cores, and are
+ * asked over open connections. With storage, time is put and get, for us too, where put copies the object out of an ordinary buffer; `in_place` is a producer that made it in
+ * memory that it had allocated for it. `vs_storage` is against `s3`, as in the thesis; the others stand beside it.
  *
  * Not measured: a network with a delay or a loss of its own, more than two hosts, sandboxes (see transfer-patterns).
  *
@@ -30,8 +30,7 @@ const MB100 = 100_000_000
 const WINDOW = remoteDefaults.windowBytes
 const SIZES = { kb10: 10_000, kb100: 100_000, mb1: 1_000_000, mb10: 10_000_000, mb100: MB100 } as const
 const DEPTHS = [64, 128, 256, 512, 1024, 2048, 4096].map((kb) => kb * KB)
-/** The store of S3's kind. */
-const S3 = 'blobs'
+const S3 = 's3'
 const TCP_WRITES = { 'writes of 64 KB': 64 * KB, 'writes of 256 KB': 256 * KB, 'one write': MB100 } as const
 
 /** Samples of each way, by its name. */
