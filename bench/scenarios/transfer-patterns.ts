@@ -5,8 +5,9 @@
  * consumer is an instance of its own; all are there before anything is measured. The time is taken by the driver and the consumers (kit/transfer-functions/patterns.ts): from
  * the first put or invocation until the last consumer has read. `touched` reads the first and the last byte of each object, `summed` all of them (CRC-32). Transports run the same code in the same
  * instances, in turn; every object lies in an ordinary buffer before it is put, and differs from all earlier ones. There are at least three rounds, and as many more as
- * fit into their time (`rounds` says how many); figures are medians, ratios are medians of the rounds' ratios. A transport's turn begins with a run that does not count: a virtual machine whose host takes
- * free pages back pays for them again after a pause.
+ * fit into their time (`rounds` says how many); figures are medians, ratios are medians of the rounds' ratios. A transport's turn begins with a pause, in which what a storage does after its answers is done, and
+ * with runs that do not count, 50 ms of them at least: after a pause the cores of a virtual machine are slow (a gather of one takes 0.34 ms without and 0.68 after one of 5 ms), and it pays again for
+ * free pages that its host has taken back.
  *   s3     Skep's own S3 endpoint, over loopback, durable when PUT answers: the baseline of the ratios. In the thesis it was AWS S3
  *   redis  Debian's redis-server on loopback, in memory only
  *
@@ -31,6 +32,10 @@ type Size = keyof typeof SIZES
 const READINGS: readonly Reading[] = ['touched', 'summed']
 const WARM_UP_RUNS = 10
 const ROUNDS_MIN = 3
+/** Between transports: what a storage does after its answers (removing, writing back) is not to be done in the time of the next one. */
+const SETTLE_MS = 50
+/** Then so long what does not count: cores that slept are slow, and memory that went back to the host is paid for again. */
+const WARM_MS = 50
 /** After this a place has one round: on a machine that is busy with something else, or slow. */
 const PATIENCE_MS = 165_000
 const ROUNDS_MAX = 25
@@ -100,7 +105,8 @@ async function measureCell(platform: RunningPlatform, transports: readonly Patte
   for (let pass = 0; pass < ROUNDS_MAX && (pass < roundsMin || performance.now() - startedMs < budgetMs); pass++) {
     for (let turn = 0; turn < transports.length; turn++) {
       const transport = transports[(turn + pass) % transports.length]!
-      await run(transport, 'touched')
+      await new Promise((wake) => { setTimeout(wake, SETTLE_MS) })
+      for (const warmFromMs = performance.now(); performance.now() - warmFromMs < WARM_MS; ) await run(transport, 'touched')
       for (const reading of READINGS) {
         const time = await run(transport, reading)
         ;(ms[reading][transport] ??= []).push(time.ms)
