@@ -131,6 +131,7 @@ export class Host implements InvocationOwner {
 
   afterEnd(invocation: Invocation): void {
     this.#invocations.delete(invocation.stream)
+    if (this.#invocations.size === 0) this.memory?.becomesIdle()
     if (invocation.hasLateWork) this.#late.add(invocation)
     else this.#late.delete(invocation)
     this.#exitWhenDone()
@@ -205,6 +206,7 @@ export class Host implements InvocationOwner {
     // With none open, what the process used since the last sample belongs to this one: parsing it, mostly.
     if (this.#invocations.size > 0) this.#sample()
     invocation.cpuMark = this.#cpuVirtualUs
+    this.memory?.becomesBusy()
     this.#invocations.set(stream, invocation)
     this.#instance!.invoke(invocation)
     if (invocation.isOpen) {

@@ -28,6 +28,10 @@ const SOURCE = `
         case '/echo': return new Response(await request.bytes(), { headers: { type: request.headers.get('content-type') ?? '' } })
         case '/forward': return Response.json({ reference: await put(await get('r')) })
         case '/change': { const object = await get('r'); object[object.length - 1]++; return Response.json({ reference: await put(object) }) }
+        case '/length': return new Response(String((await request.bytes()).length))
+        case '/keep': globalThis.kept = await request.bytes(); return new Response()
+        case '/kept': return new Response(Buffer.from(globalThis.kept.subarray(0, 4)).toString())
+        case '/mapped': return new Response(String((await import('node:fs')).readFileSync('/proc/self/maps', 'utf8').split('\\n').filter((line) => line.includes('memfd:skep')).length))
         case '/write': { const body = await request.bytes(); body.fill(1); return Response.json({ whole: body.byteLength === body.buffer.byteLength }) }
         case '/chunks': { let most = 0, all = 0; for await (const chunk of request.body) { most = Math.max(most, chunk.length); all += chunk.length } return Response.json({ most, all }) }
         case '/make': return new Response(made())
@@ -157,6 +161,25 @@ describe('the Node runtime with a socket for memory', { skip }, () => {
       assert.deepEqual([put.head.p, fstatSync(received.fd).ino], [{ n: received.number, b: LARGE.length }, ino])
       closeSync(received.fd)
     }
+  })
+
+  test('gives back large memory that the function has let go, when it is idle (M3)', async (context) => {
+    const peer = await start(context)
+    const mapped = async (): Promise<number> => Number((await peer.answer(ask(peer, '/mapped'))).text)
+    const fd = native!.copy(Buffer.alloc(20 * MB, 'much'))
+    for (let number = 1; number <= 3; number++) {
+      assert.ok(native!.pass(peer.memorySocket!, number, fd))
+      await peer.answer(ask(peer, '/length', { p: { n: number, b: 20 * MB } }))
+    }
+    closeSync(fd)
+    // Asking makes it busy for a moment.
+    while (await mapped() > 0) await new Promise((resolve) => { setTimeout(resolve, 10) })
+    await peer.answer(ask(peer, '/keep', { p: pass(peer, 4, Buffer.alloc(40 * MB, 'kept')) }))
+    for (let time = 0; time < 3; time++) {
+      await new Promise((resolve) => { setTimeout(resolve, 10) })
+      assert.equal(await mapped(), 1)
+    }
+    assert.equal((await peer.answer(ask(peer, '/kept'))).text, 'kept')
   })
 
   test('ends when memory is named that was not passed', async (context) => {
