@@ -149,14 +149,20 @@ napi_value IsAllocated(napi_env env, napi_callback_info info) {
   return answer;
 }
 
-// seal(buffer)
+// Of an argument that may be left out.
+bool IsTrue(const Arguments& arguments, size_t index) {
+  bool value = false;
+  return napi_get_value_bool(arguments.env, arguments.at(index), &value) == napi_ok && value;
+}
+
+// seal(buffer, isShown)
 napi_value Seal(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info, 1);
   Bytes bytes;
   if (!arguments.ok) return nullptr;
   int fd = -1;
   Status status;
-  if (BufferOf(env, arguments.at(0), &bytes)) status = Mapping::Seal(bytes.base, bytes.length, &fd);
+  if (BufferOf(env, arguments.at(0), &bytes)) status = Mapping::Seal(bytes.base, bytes.length, IsTrue(arguments, 1), &fd);
   if (!status.ok()) return Throw(env, status);
   return fd < 0 ? Refuse(env, "the buffer is not of allocate, or has been sealed") : Number(env, fd);
 }
@@ -212,7 +218,7 @@ napi_value Check(napi_env env, napi_callback_info info) {
 }
 
 // A buffer over a part of sealed memory, or of a file.
-napi_value Mapped(const Arguments& arguments, int fd, size_t bytes, uint64_t offset) {
+napi_value Mapped(const Arguments& arguments, int fd, size_t bytes, uint64_t offset, bool isShown) {
   napi_env env = arguments.env;
   if (!HasBytes(fd, bytes, offset)) return Refuse(env, "what is to be mapped has less than " + std::to_string(bytes) + " bytes" + (offset == 0 ? "" : " from " + std::to_string(offset) + " on"));
   if (bytes == 0) {
@@ -224,16 +230,16 @@ napi_value Mapped(const Arguments& arguments, int fd, size_t bytes, uint64_t off
   Status status = WithRoom(arguments.environment(), [&] { return Mapping::MapPrivate(fd, bytes, offset, &mapping); });
   if (!status.ok()) return Throw(env, status);
   uint64_t length = 0;
-  if (offset == 0 && CheckMemory(fd, &length) == nullptr && length == bytes) mapping->Shows(fd);
+  if (isShown && CheckMemory(fd, &length) == nullptr && length == bytes) mapping->Shows(fd);
   return BufferIn(arguments.environment(), mapping);
 }
 
-// map(fd, bytes)
+// map(fd, bytes, isShown)
 napi_value Map(napi_env env, napi_callback_info info) {
   Arguments arguments(env, info, 2);
   const int fd = arguments.Descriptor(0, "fd");
   const size_t bytes = arguments.Whole(1, 0, kBytesMax, "bytes");
-  return arguments.ok ? Mapped(arguments, fd, bytes, 0) : nullptr;
+  return arguments.ok ? Mapped(arguments, fd, bytes, 0, IsTrue(arguments, 2)) : nullptr;
 }
 
 // shown(buffer)
@@ -251,7 +257,7 @@ napi_value MapPart(napi_env env, napi_callback_info info) {
   const int fd = arguments.Descriptor(0, "fd");
   const uint64_t offset = arguments.Aligned(1, "offset");
   const size_t bytes = arguments.Whole(2, 0, kBytesMax, "bytes");
-  return arguments.ok ? Mapped(arguments, fd, bytes, offset) : nullptr;
+  return arguments.ok ? Mapped(arguments, fd, bytes, offset, false) : nullptr;
 }
 
 // mapInto(buffer, offset, fd, bytes)

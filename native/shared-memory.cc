@@ -233,7 +233,7 @@ int Mapping::Shown(const char* base, size_t bytes) {
   return fcntl(found->second->shown_, F_DUPFD_CLOEXEC, 3);
 }
 
-Status Mapping::Seal(const char* base, size_t bytes, int* fd) {
+Status Mapping::Seal(const char* base, size_t bytes, bool isShown, int* fd) {
   Mapping* mapping;
   {
     std::lock_guard lock(allocatedMutex);
@@ -255,7 +255,7 @@ Status Mapping::Seal(const char* base, size_t bytes, int* fd) {
   }
   Status status = SealMemory(sealed);
   if (status.ok()) {
-    mapping->Shows(sealed);
+    if (isShown) mapping->Shows(sealed);
     *fd = sealed;
   } else {
     close(sealed);

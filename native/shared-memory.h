@@ -27,8 +27,8 @@ class Mapping {
   static Status Allocate(size_t bytes, Mapping** made);
   // Bytes of sealed memory, or of a file that is not changed, from a whole page on: copy-on-write.
   static Status MapPrivate(int fd, size_t bytes, uint64_t offset, Mapping** made);
-  // Seals the allocated memory at these addresses: its descriptor, now the caller's; -1 when there is no such.
-  static Status Seal(const char* base, size_t bytes, int* fd);
+  // Seals the allocated memory at these addresses: its descriptor, now the caller's; -1 when there is no such. Then it Shows, if that is wanted.
+  static Status Seal(const char* base, size_t bytes, bool isShown, int* fd);
   static bool IsAllocated(const char* base, size_t bytes);
   // From here on it is known that the buffer shows all of this sealed memory.
   void Shows(int fd);

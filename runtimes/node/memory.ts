@@ -123,7 +123,7 @@ export class Memory {
       const received = native.receive(this.#socket)
       if (received === undefined) throw new PlatformError('PROTOCOL_BROKEN', `The frame protocol was broken: memory ${n} was named and not passed.`)
       try {
-        if (received.number === n) return b === 0 ? NO_BYTES : Buffer.from(this.#withoutCollecting(b, () => native.map(received.fd, b)))
+        if (received.number === n) return b === 0 ? NO_BYTES : Buffer.from(this.#withoutCollecting(b, () => native.map(received.fd, b, true)))
       } finally {
         // The view keeps what it shows.
         closeSync(received.fd)
@@ -134,7 +134,7 @@ export class Memory {
   /** A descriptor of memory that has been allocated for this, or that came in and is as it was. Before the addon was loaded, there is no such memory. */
   #withoutCopy(body: Uint8Array | string): number | undefined {
     if (this.#native === undefined || typeof body === 'string' || !isWhole(body)) return undefined
-    return this.#native.isAllocated(body.buffer) ? this.#native.seal(body.buffer) : this.#native.shown(body.buffer)
+    return this.#native.isAllocated(body.buffer) ? this.#native.seal(body.buffer, true) : this.#native.shown(body.buffer)
   }
 
   #copy(body: Uint8Array | string, bytes: number): number {

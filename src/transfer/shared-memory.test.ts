@@ -130,7 +130,7 @@ describe('memory of this process', { skip }, () => {
   test('is passed on as it is while nobody has written into what shows it, and not afterwards', () => {
     for (const bytes of [1, 4096, 70_000, 5 * MB]) {
       const fd = memory.copy(Buffer.alloc(bytes, 'as it came'))
-      const buffer = memory.map(fd, bytes)
+      const buffer = memory.map(fd, bytes, true)
       const isSame = (again: number | undefined): boolean => {
         if (again === undefined) return false
         const [one, other] = [fstatSync(fd).ino, fstatSync(again).ino]
@@ -145,17 +145,17 @@ describe('memory of this process', { skip }, () => {
       const made = memory.allocate(bytes)
       new Uint8Array(made).fill(7)
       assert.equal(memory.shown(made), undefined, 'not sealed yet')
-      const sealed = memory.seal(made)
+      const sealed = memory.seal(made, true)
       const again = memory.shown(made)!
       assert.equal(fstatSync(again).ino, fstatSync(sealed).ino)
       new Uint8Array(made)[0] = 8
       assert.equal(memory.shown(made), undefined)
       for (const one of [fd, sealed, again]) closeSync(one)
     }
-    // A part of an object, or a file that somebody could change, is nothing that can be passed on.
+    // What nobody asked for, a part of an object, or a file that somebody could change, is nothing that can be passed on.
     const fd = memory.copy(Buffer.alloc(8192, 1))
     const file = unlinkedFile('content')
-    for (const buffer of [memory.map(fd, 4096), memory.mapPart(fd, 4096, 4096), memory.map(file, 7), new ArrayBuffer(8)]) assert.equal(memory.shown(buffer), undefined)
+    for (const buffer of [memory.map(fd, 8192), memory.map(fd, 4096, true), memory.mapPart(fd, 4096, 4096), memory.map(file, 7, true), new ArrayBuffer(8)]) assert.equal(memory.shown(buffer), undefined)
     for (const one of [fd, file]) closeSync(one)
   })
 

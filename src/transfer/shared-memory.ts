@@ -25,7 +25,7 @@ export interface SharedMemory {
   /** Whether it is (all of) a buffer from allocate that has not been sealed yet. */
   isAllocated(buffer: ArrayBuffer): boolean
   /** Seals an allocated buffer's memory and gives its descriptor (the caller's). The buffer stays usable: from here on it is a private, copy-on-write view (M2). */
-  seal(buffer: ArrayBuffer): number
+  seal(buffer: ArrayBuffer, isShown?: boolean): number
   /** A sealed memfd with a copy of these bytes. */
   copy(bytes: Uint8Array): number
   /** An empty memfd that can be sealed, to be written to with fs.write and ended with sealFd. */
@@ -35,10 +35,10 @@ export interface SharedMemory {
   /** Its length, when fd is memory sealed with WRITE|SHRINK|GROW|SEAL; a reason otherwise. */
   check(fd: number): { readonly bytes: number } | { readonly reason: string }
   /** A private (copy-on-write) view of the first bytes; for sealed memory, and for files opened read-only that nobody truncates. Unmapped when collected. */
-  map(fd: number, bytes: number): ArrayBuffer
+  map(fd: number, bytes: number, isShown?: boolean): ArrayBuffer
   /**
-   * The descriptor (the caller's) of the sealed memory that a buffer of `map` or `allocate` shows, all of it, while nothing has been written into that buffer: so that it can be
-   * passed on without a copy. Undefined when something has, or nobody knows. Of 256 buffers at a time.
+   * The descriptor (the caller's) of the sealed memory that a buffer shows, all of it, while nothing has been written into that buffer: so that it can be passed on without a
+   * copy. Undefined when something has, or nobody knows: it is known of 256 buffers at a time for which `map` or `seal` was told so (`isShown`), as each takes a descriptor.
    */
   shown(buffer: ArrayBuffer): number | undefined
   /** As `map`, from an offset on, a multiple of 4096. `transfer(0)` of the buffer unmaps it at once. */
