@@ -1,4 +1,5 @@
 /** A platform inside this process, for up, dev and demo, and the signals that end it. */
+import { setFlagsFromString } from 'node:v8'
 import { PlatformError } from '#contract/errors.ts'
 import type { WorkerConfig } from '#worker/config.ts'
 
@@ -21,6 +22,9 @@ export interface RunningPlatform {
 /** @throws PORT_IN_USE, DATA_LOCKED, DATA_VERSION_NEWER, ISOLATION_MISSING. */
 export async function startHere(options: StartOptions): Promise<RunningPlatform> {
   const { startPlatform } = await import('#local/main.ts')
+  // Marking begins when the heap has grown by 70 % of what it may. Left alone, V8 begins at once after each collection as soon as its young generation
+  // is larger than that, which with a heap of 20 MB and some bodies it is. After the imports: their compiled code is kept for these very flags.
+  for (const flag of ['--incremental-marking-soft-trigger=70', '--incremental-marking-hard-trigger=90']) setFlagsFromString(flag)
   try {
     return await startPlatform(options)
   } catch (thrown) {

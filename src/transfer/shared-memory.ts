@@ -59,7 +59,7 @@ export function sharedMemory(addonPath?: string): SharedMemory | undefined {
 function tried(memory: SharedMemory | undefined): SharedMemory | undefined {
   try {
     // Not `create`: in a worker thread, Node warns of descriptors that it closes and has not opened.
-    memory?.allocate(1)
+    memory?.allocate(1).transfer(0)
     return memory
   } catch {
     return undefined
