@@ -106,6 +106,8 @@ export class ImageSource implements FaasletSource {
   readonly image: PagedImage
   readonly #use: SnapshotUse
   readonly #workingSetPath: string
+  /** Of the working set. Shares are of all of it: an invocation that ends while it comes ends it, which says nothing of what it lacks. */
+  readonly #setPages: number
   #rerecord: RerecordState = recorded
   #learning: Learning = nothingLearned
   /** One recording at a time: the next faaslets go on as before until the worker has kept it. */
@@ -129,6 +131,7 @@ export class ImageSource implements FaasletSource {
       throw thrown
     }
     this.pages = this.#files.imageBytes / 65_536
+    this.#setPages = pagesIn(this.#files.workingSetHeader?.runs ?? new Uint32Array(0))
     if (before instanceof ImageSource && before.#files.image.imageId === this.#files.image.imageId) this.#learning = { ...before.#learning, missed: new Set() }
     this.#recording = use.record === 'no' || this.#files.workingSetHeader !== undefined ? 'no' : 'due'
   }
@@ -154,8 +157,7 @@ export class ImageSource implements FaasletSource {
     const filled = (restored: Restored): Filled => ({ restored, recording: undefined, isSample: false })
     if (mode === 'zstd') return this.#unpack(held).then(filled)
     if (mode === 'lazy' || mode === 'copy' || mode === 'concurrent') return filled(paged.restore(this.image, mode))
-    const prefetchBytes = this.#files.workingSet === undefined ? 0 : pagesIn(this.#files.workingSet.runs) * PAGE_BYTES
-    return prefetchBytes <= AT_ONCE_BYTES ? filled(paged.restore(this.image, mode)) : paged.restoreSoon(this.image, mode).then(filled)
+    return this.#setPages * PAGE_BYTES <= AT_ONCE_BYTES ? filled(paged.restore(this.image, mode)) : paged.restoreSoon(this.image, mode).then(filled)
   }
 
   ended({ paged }: HeldMemory, { restored, recording, isSample }: Filled): ReturnType<FaasletSource['ended']> {
@@ -166,7 +168,7 @@ export class ImageSource implements FaasletSource {
     const readUs = restored.readUs + (faults.prefetch?.readUs ?? 0)
     const figures = { pagesPrefetched, pagesFaulted, bytesRead, ...(readUs > 0 && { readUs: Math.round(readUs) }) }
     if (recording === undefined) {
-      if (pagesPrefetched > 0) this.#rerecord = afterRestore(this.#rerecord, { prefetched: pagesPrefetched, missing: pagesFaulted }, rerecordDefaults)
+      if (pagesPrefetched > 0) this.#rerecord = afterRestore(this.#rerecord, { prefetched: this.#setPages, missing: pagesFaulted }, rerecordDefaults)
       return { figures }
     }
     const touched = recording.read()
@@ -183,9 +185,8 @@ export class ImageSource implements FaasletSource {
 
   learn({ paged }: HeldMemory, { restored }: Filled): Trace | undefined {
     if (this.#recording !== 'no' || isSettled(this.#learning, learningDefaults)) return undefined
-    const prefetched = restored.pagesPrefetched + (paged.faults().prefetch?.pagesPrefetched ?? 0)
-    if (prefetched === 0) return undefined
-    const { state, add } = afterPrefetch(this.#learning, { prefetched, missing: paged.faultOrder() }, learningDefaults)
+    if (restored.pagesPrefetched + (paged.faults().prefetch?.pagesPrefetched ?? 0) === 0) return undefined
+    const { state, add } = afterPrefetch(this.#learning, { prefetched: this.#setPages, missing: paged.faultOrder() }, learningDefaults)
     this.#learning = state
     return add === undefined ? undefined : { kind: 'missed', faults: Uint32Array.from(add), ordered: false, imageId: this.#files.image.imageId }
   }

@@ -26,7 +26,8 @@ export async function snapshotStore(context: Pick<TestContext, 'after'>, over: P
   const store = await SnapshotStore.open({ directory, bytesMax: 2 ** 30, clock: systemClock, onLost: ({ part, error }) => lost.push(`${part}: ${error.code}`), ...over })
   context.after(async () => {
     await store[Symbol.asyncDispose]()
-    if (over.directory === undefined) rmSync(directory, { recursive: true, force: true })
+    // What the test started ends after this, and may still write: tried again.
+    if (over.directory === undefined) rmSync(directory, { recursive: true, force: true, maxRetries: 10, retryDelay: 20 })
   })
   return { store, directory, lost }
 }
